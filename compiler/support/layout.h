@@ -31,6 +31,7 @@ struct LayoutSpec {
   std::vector<MeshAxis> mesh;  // slowest first; a rank's coordinates are its mixed-radix digits in this order
   std::vector<int> batch_axes;    // mesh axes that split batch, slowest first; D is the product of their sizes
   int zero_stage = 0;             // 0..3, over `batch_axes` as a whole
+  bool stage_auto = false;        // the file has no layout: the driver takes the lowest stage that fits
   std::int64_t micro_batch = 1;   // sequences per data rank per pass
   bool wire_bf16 = false;
   bool overlap = true;
