@@ -69,7 +69,7 @@ class Builder {
     std::stable_sort(sorted.begin(), sorted.end(), [](const Name* a, const Name* b) { return a->text < b->text; });
     for (std::size_t i = 1; i < sorted.size(); ++i)
       if (sorted[i]->text == sorted[i - 1]->text)
-        error(Code::given_twice, sorted[i]->range, "`" + sorted[i]->text + "` is given twice in " + what, "", "remove one of the two",
+        error(Code::name_repeated, sorted[i]->range, "`" + sorted[i]->text + "` is given twice in " + what, "", "remove one of the two",
               {{"first given here", sorted[i - 1]->range}});
   }
   void check_once(const std::vector<Entry>& entries, const std::string& what) {
@@ -383,7 +383,7 @@ class Builder {
     }
     for (P::TypeAxisContext* axis : c->typeAxis()) {
       if (axis->word() != nullptr) t.axes.push_back(name(axis->word()));
-      else if (t.others) error(Code::given_twice, range(axis), "`...` is given twice in this type", "", "remove one of the two");
+      else if (t.others) error(Code::name_repeated, range(axis), "`...` is given twice in this type", "", "remove one of the two");
       else t.others = t.axes.size();
     }
     check_once(t.axes, "this type");
