@@ -67,7 +67,7 @@ std::string render(const Diagnostic& diagnostic, const SourceMap& sources) {
   bool has_place = diagnostic.range.file < sources.files().size() && diagnostic.range.end > 0;
   if (has_place) {
     SourcePlace at = sources.place(diagnostic.range.file, diagnostic.range.begin);
-    std::size_t gutter = std::to_string(at.line).size() + 1;
+    std::size_t gutter = std::to_string(at.line).size();
     text += std::string(gutter, ' ') + "--> " + sources.str(diagnostic.range) + "\n";
     text += excerpt(diagnostic.range, diagnostic.label, sources, gutter);
   }
