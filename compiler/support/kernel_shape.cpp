@@ -1,0 +1,404 @@
+#include "compiler/support/kernel_shape.h"
+
+#include <algorithm>
+#include <initializer_list>
+
+#include "compiler/support/kernel_workspace.h"
+
+namespace dsc {
+namespace {
+
+using std::int64_t;
+
+constexpr int64_t work_per_tile = 16384;  // elements of a pointwise tile: enough to hide what a tile costs to hand out
+
+int64_t up(int64_t value, int64_t multiple) { return (value + multiple - 1) / multiple * multiple; }
+int64_t cut(int64_t value, int64_t by) { return (value + by - 1) / by; }
+int64_t floats(int64_t count) { return up(count * 4, 64); }
+
+bool is_full_window(const MapInput& input, std::size_t dim, int64_t size) {
+  return input.windows.empty() || (input.windows[dim].lo <= 0 && input.windows[dim].hi >= size);
+}
+
+// The last instruction that reads each register.
+std::vector<int> last_uses(const MapProgram& program) {
+  std::vector<int> last(static_cast<std::size_t>(program.registers), -1);
+  for (std::size_t i = 0; i < program.code.size(); ++i)
+    for (int read : {program.code[i].a, program.code[i].b, program.code[i].c})
+      if (read >= 0) last[static_cast<std::size_t>(read)] = static_cast<int>(i);
+  return last;
+}
+
+}  // namespace
+
+MapRegisters map_registers(const MapProgram& program, const std::vector<MapInput>& inputs, const std::vector<int64_t>& sizes,
+                           const std::vector<bool>& column) {
+  MapRegisters out;
+  const auto count = static_cast<std::size_t>(program.registers);
+  out.kind.assign(count, RegisterKind::constant);
+  out.place.assign(count, -1);
+  const std::vector<int> last = last_uses(program);
+  std::vector<int> free_full;
+  for (std::size_t i = 0; i < program.code.size(); ++i) {
+    const MapInstruction& in = program.code[i];
+    auto kind_of = [&](int r) { return out.kind[static_cast<std::size_t>(r)]; };
+    // A full register whose last reader is this instruction may hold its result: every operation works in place.
+    for (int read : {in.a, in.b, in.c}) {
+      if (read < 0) continue;
+      const auto r = static_cast<std::size_t>(read);
+      if (out.kind[r] == RegisterKind::full && last[r] == static_cast<int>(i) &&
+          std::find(free_full.begin(), free_full.end(), out.place[r]) == free_full.end())
+        free_full.push_back(out.place[r]);
+    }
+    if (in.op == MapOpcode::select || in.op == MapOpcode::power) out.temporaries = 3;
+    if (in.result < 0) continue;
+    const auto result = static_cast<std::size_t>(in.result);
+    RegisterKind kind = RegisterKind::row;
+    switch (in.op) {
+      case MapOpcode::constant: kind = RegisterKind::constant; break;
+      case MapOpcode::inner_sum: case MapOpcode::inner_max: kind = RegisterKind::row; break;
+      case MapOpcode::position:
+        if (column[static_cast<std::size_t>(in.slot)]) kind = RegisterKind::full;
+        break;
+      case MapOpcode::load: {
+        const MapInput& input = inputs[static_cast<std::size_t>(in.slot)];
+        for (std::size_t d = 0; d < sizes.size(); ++d)
+          if (column[d] && (input.strides[d] != 0 || !is_full_window(input, d, sizes[d]))) kind = RegisterKind::full;
+        break;
+      }
+      default:
+        for (int read : {in.a, in.b, in.c})
+          if (read >= 0 && kind_of(read) == RegisterKind::full) kind = RegisterKind::full;
+    }
+    out.kind[result] = kind;
+    if (kind == RegisterKind::constant) {
+      out.place[result] = static_cast<int>(i);
+    } else if (kind == RegisterKind::row) {
+      out.place[result] = out.row++;
+    } else if (free_full.empty()) {
+      out.place[result] = out.full++;
+    } else {
+      out.place[result] = free_full.back();
+      free_full.pop_back();
+    }
+    // A result that nobody reads is free at once.
+    if (kind == RegisterKind::full && last[result] < 0) free_full.push_back(out.place[result]);
+  }
+  return out;
+}
+
+MapShape map_shape(const MapSpec& spec, const Target&) {
+  MapShape shape;
+  shape.sizes = spec.outer;
+  shape.sizes.insert(shape.sizes.end(), spec.inner.begin(), spec.inner.end());
+  const int outer = static_cast<int>(spec.outer.size()), dims = static_cast<int>(shape.sizes.size());
+  bool inner_reduction = false;
+  for (const MapInstruction& in : spec.program.code) {
+    inner_reduction |= in.op == MapOpcode::inner_sum || in.op == MapOpcode::inner_max;
+    shape.reduces |= in.op == MapOpcode::reduce_sum || in.op == MapOpcode::reduce_max;
+  }
+  // Columns are the dims that a register runs along: the inner ones, and where nothing is reduced along them also the
+  // parallel outer dims beside them, so that registers are long.
+  int first_column = outer;
+  if (!inner_reduction) {
+    while (first_column > 0 && !(shape.reduces && spec.reduced[static_cast<std::size_t>(first_column - 1)])) --first_column;
+  }
+  for (int d = 0; d < dims; ++d) {
+    const int64_t size = shape.sizes[static_cast<std::size_t>(d)];
+    if (d >= first_column) {
+      shape.column_dims.push_back(d), shape.columns *= size;
+    } else if (shape.reduces && !spec.reduced[static_cast<std::size_t>(d)]) {
+      shape.fixed_dims.push_back(d), shape.fixed *= size;
+    } else {
+      shape.row_dims.push_back(d), shape.rows *= size;
+    }
+  }
+  std::vector<bool> column(static_cast<std::size_t>(dims), false);
+  for (int d : shape.column_dims) column[static_cast<std::size_t>(d)] = true;
+  shape.registers = map_registers(spec.program, spec.inputs, shape.sizes, column);
+
+  const int64_t block = shape.registers.full <= 8 ? 1024 : 512;
+  shape.column_block = inner_reduction ? shape.columns : std::min(shape.columns, block);
+  shape.column_blocks = cut(shape.columns, shape.column_block);
+  shape.row_block = shape.column_blocks > 1 ? 1 : std::clamp<int64_t>(block / std::max<int64_t>(1, shape.columns), 1, shape.rows);
+  shape.chunk_rows = shape.rows;
+  if (!shape.reduces) {
+    const int64_t blocks = cut(shape.rows, shape.row_block) * shape.column_blocks;
+    shape.blocks_per_tile = std::max<int64_t>(1, work_per_tile / (shape.row_block * shape.column_block));
+    shape.tiles = cut(blocks, shape.blocks_per_tile);
+  } else {
+    const int64_t base = shape.fixed * shape.column_blocks;
+    if (base < 32) {
+      const int64_t chunks = std::clamp<int64_t>(cut(shape.rows, 64), 1, cut(32, base));
+      shape.chunk_rows = cut(shape.rows, chunks);
+      shape.chunks = cut(shape.rows, shape.chunk_rows);
+    }
+    shape.fixed_per_tile = std::clamp<int64_t>(work_per_tile / (shape.chunk_rows * shape.column_block), 1, shape.fixed);
+    shape.tiles = cut(shape.fixed, shape.fixed_per_tile) * shape.column_blocks * shape.chunks;
+  }
+
+  for (std::size_t i = 0; i < spec.program.code.size(); ++i) {
+    const MapInstruction& in = spec.program.code[i];
+    if (in.op != MapOpcode::reduce_sum && in.op != MapOpcode::reduce_max) continue;
+    MapReduction reduction;
+    reduction.instruction = static_cast<int>(i);
+    if (shape.registers.kind[static_cast<std::size_t>(in.a)] == RegisterKind::full) reduction.width = shape.columns;
+    if (shape.chunks > 1) {
+      reduction.partials = shape.shared_bytes;
+      shape.shared_bytes += floats(shape.chunks * shape.fixed * reduction.width);
+      shape.fold_tiles += cut(shape.fixed * reduction.width, map_fold_tile);
+    }
+    shape.reductions.push_back(reduction);
+  }
+  shape.register_floats = up(shape.row_block * shape.column_block, 16);
+  shape.row_floats = up(shape.row_block, 16);
+  shape.accumulator_floats = up(std::max<int64_t>(16, shape.column_block), 16);
+  const int64_t full = shape.registers.full + shape.registers.temporaries;
+  shape.slot_bytes = floats(full * shape.register_floats + shape.registers.row * shape.row_floats +
+                            static_cast<int64_t>(shape.reductions.size()) * 2 * shape.accumulator_floats + map_fold_block);
+  return shape;
+}
+
+ProductShape product_shape(const ProductSpec& spec, const Target& target) {
+  ProductShape shape;
+  const bool is_f32 = spec.a_type == DType::f32 && spec.b_type == DType::f32;
+  const bool is_bf16 = spec.a_type == DType::bf16 && spec.b_type == DType::bf16 && target.bf16_products;
+  shape.compute = is_bf16 ? DType::bf16 : DType::f32;
+  const bool widened = !is_f32 && !is_bf16;
+  shape.k_padded = is_bf16 ? up(spec.k, 2) : spec.k;
+  shape.tile_m = std::min(target.tile_m, spec.m);
+  shape.tile_n = target.tile_n;
+  shape.block_k = std::min(is_bf16 ? up(target.block_k, 2) : target.block_k, shape.k_padded);
+  shape.m_tiles = cut(spec.m, shape.tile_m);
+  shape.n_tiles = cut(spec.n, shape.tile_n);
+  const bool a_rows = (spec.a_k == 1 || spec.k == 1) && (spec.a_m >= spec.k || spec.m == 1);     // k contiguous
+  const bool a_columns = (spec.a_m == 1 || spec.m == 1) && (spec.a_k >= spec.m || spec.k == 1);  // m contiguous
+  if (is_f32 && spec.a_type == DType::f32) {
+    shape.pack_a = !a_rows && !a_columns;
+    shape.a_transposed = !a_rows && a_columns;
+  } else {
+    shape.pack_a = widened || !a_rows || spec.k != shape.k_padded;
+  }
+  // Packing B costs little beside m rows of work and spares strided reads; below that it does not pay.
+  shape.pack_b = !is_f32 || spec.b_n != 1 || (spec.b_k < spec.n && spec.k > 1) || spec.m >= 64;
+  for (const ProductDim& dim : spec.batch) {
+    shape.batches *= dim.size;
+    if (dim.a_stride != 0) shape.a_batches *= dim.size;
+    if (dim.b_stride != 0) shape.b_batches *= dim.size;
+  }
+  const int64_t element = size_of(shape.compute);
+  if (shape.pack_a) {
+    shape.a_batch_bytes = up(spec.m * shape.k_padded * element, 64);
+    shape.a_pack_tiles = shape.a_batches * shape.m_tiles;
+  }
+  if (shape.pack_b) shape.b_batch_bytes = up(up(spec.n, 16) * shape.k_padded * element, 64);
+  shape.b_offset = shape.a_batches * shape.a_batch_bytes;
+  shape.shared_bytes = shape.b_offset + shape.b_batches * shape.b_batch_bytes;
+  shape.pack_tiles = shape.a_pack_tiles + (shape.pack_b ? shape.b_batches * shape.n_tiles : 0);
+  shape.tiles = shape.batches * shape.m_tiles * shape.n_tiles;
+
+  const auto& code = spec.epilogue.code;
+  const auto dims = spec.batch.size();
+  if (code.size() == 2 && code[0].op == MapOpcode::load && code[0].slot == 0 && code[1].op == MapOpcode::store &&
+      code[1].a == code[0].result) {
+    const MapOutput& out = spec.outputs[static_cast<std::size_t>(code[1].slot)];
+    shape.direct = out.type == DType::f32 && !out.accumulate && (out.strides[dims + 1] == 1 || spec.n == 1) &&
+                   (out.strides[dims] >= spec.n || spec.m == 1);
+  }
+  std::vector<int64_t> sizes;
+  for (const ProductDim& dim : spec.batch) sizes.push_back(dim.size);
+  sizes.push_back(spec.m), sizes.push_back(spec.n);
+  std::vector<bool> column(sizes.size(), false);
+  column.back() = true;
+  std::vector<MapInput> inputs = spec.inputs;
+  if (inputs.empty()) inputs.emplace_back();
+  inputs[0].strides.assign(sizes.size(), 1);  // the tile varies along n
+  inputs[0].windows.clear();
+  shape.registers = map_registers(spec.epilogue, inputs, sizes, column);
+  shape.epilogue_rows = std::clamp<int64_t>(1024 / shape.tile_n, 1, shape.tile_m);
+  shape.register_floats = up(shape.epilogue_rows * shape.tile_n, 16);
+  shape.row_floats = up(shape.epilogue_rows, 16);
+  if (!shape.direct) {
+    const int64_t full = shape.registers.full + shape.registers.temporaries;
+    shape.slot_bytes = floats(shape.tile_m * shape.tile_n) +
+                       floats(full * shape.register_floats + shape.registers.row * shape.row_floats);
+  }
+  return shape;
+}
+
+AttendShape attend_forward_shape(const AttendSpec& spec, const Target&) {
+  AttendShape shape;
+  for (const AttendDim& dim : spec.batch) {
+    shape.batches *= dim.size;
+    (dim.shared ? shape.shared : shape.groups) *= dim.size;
+  }
+  const int64_t b = shape.block, qk = spec.qk_size, v = spec.v_size;
+  shape.query_blocks = cut(spec.length, b);
+  shape.padded = shape.query_blocks * b;
+  shape.tiles = shape.batches * shape.query_blocks;
+  // q transposed, keys and values widened, scores, result; running maximum, sum and rescale by query.
+  shape.slot_bytes = floats(qk * b) + floats(b * qk) + floats(b * v) + floats(b * b) + floats(v * b) + 3 * floats(b) +
+                     floats(16 * std::max<int64_t>(16, v));
+  return shape;
+}
+
+AttendShape attend_backward_shape(const AttendSpec& spec, const Target& target) {
+  AttendShape shape = attend_forward_shape(spec, target);
+  const int64_t b = shape.block, qk = spec.qk_size, v = spec.v_size;
+  shape.tiles = shape.groups;
+  // Of the whole length: k, v, dk, dv. Of one query block: q and dout, each as rows and transposed, dq, and the
+  // statistics and row sums. Of a block pair: probabilities and their gradient.
+  shape.slot_bytes = 2 * floats(shape.padded * qk) + 2 * floats(shape.padded * v) + 2 * floats(b * qk) + 2 * floats(b * v) +
+                     floats(b * qk) + 2 * floats(b) + 2 * floats(b * b);
+  return shape;
+}
+
+RowsShape lookup_shape(const LookupSpec& spec) {
+  RowsShape shape;
+  shape.per_tile = std::clamp<int64_t>(work_per_tile / spec.width, 1, std::max<int64_t>(1, spec.rows));
+  shape.tiles = std::max<int64_t>(1, cut(spec.rows, shape.per_tile));
+  return shape;
+}
+
+RowsShape lookup_backward_shape(const LookupBackwardSpec& spec, const Target&) {
+  RowsShape shape;
+  shape.per_tile = std::clamp<int64_t>(cut(spec.entries, 64), 1, std::max<int64_t>(1, spec.entries));
+  shape.tiles = cut(spec.entries, shape.per_tile);
+  shape.shared_bytes = up((spec.entries + 1) * 4, 64) + up(spec.rows * 4, 64);  // first row of each entry, rows by entry
+  shape.slot_bytes = floats(spec.width) + floats(spec.width);                   // the sum, a widened row
+  return shape;
+}
+
+RowsShape cross_entropy_shape(const CrossEntropySpec& spec, const Target&) {
+  RowsShape shape;
+  shape.per_tile = std::clamp<int64_t>(work_per_tile / spec.entries, 1, spec.rows);
+  shape.tiles = cut(spec.rows, shape.per_tile);
+  shape.shared_bytes = up(spec.rows * 8, 64);
+  shape.slot_bytes = floats(up(spec.entries, 16));
+  return shape;
+}
+
+RowsShape rotate_shape(const RotateSpec& spec, const Target&) {
+  RowsShape shape;
+  const int64_t pairs = spec.sizes[static_cast<std::size_t>(spec.pairs)], along = spec.sizes[static_cast<std::size_t>(spec.along)];
+  int64_t total = 1;
+  for (int64_t size : spec.sizes) total *= size;
+  const int64_t rows = total / pairs;
+  shape.per_tile = std::clamp<int64_t>(work_per_tile / pairs, 1, rows);
+  shape.tiles = cut(rows, shape.per_tile);
+  shape.shared_bytes = floats(along * pairs);  // cos and sin of each (s, i)
+  shape.slot_bytes = 2 * floats(pairs);
+  return shape;
+}
+
+RowsShape square_sum_shape(const SquareSumSpec& spec) {
+  RowsShape shape;
+  // Partial sums of fixed length, folded in order.
+  shape.per_tile = 32768;
+  const int64_t per_piece = std::max<int64_t>(1, cut(spec.elements, shape.per_tile));
+  shape.tiles = spec.pieces * per_piece;
+  shape.shared_bytes = up(shape.tiles * 8, 64);
+  return shape;
+}
+
+RowsShape update_shape(const UpdateSpec& spec) {
+  RowsShape shape;
+  shape.per_tile = 32768;
+  shape.tiles = std::max<int64_t>(1, cut(spec.elements, shape.per_tile));
+  return shape;
+}
+
+bool classifier_stores_bf16(const ClassifierSpec& spec, const Target& target) {
+  return spec.h_type == DType::bf16 && spec.w_type == DType::bf16 && target.bf16_products;
+}
+
+namespace {
+
+// The epilogue "output 0 = the tile".
+void plain_store(ProductSpec& product, DType type, int64_t m_stride, int64_t n_stride, bool accumulate) {
+  product.epilogue.registers = 1;
+  product.epilogue.code.resize(2);
+  product.epilogue.code[0].op = MapOpcode::load;
+  product.epilogue.code[0].result = 0;
+  product.epilogue.code[0].slot = 0;
+  product.epilogue.code[1].op = MapOpcode::store;
+  product.epilogue.code[1].a = 0;
+  product.epilogue.code[1].slot = 0;
+  product.inputs.resize(1);
+  product.inputs[0].strides = {0, 0};
+  product.outputs.resize(1);
+  product.outputs[0].type = type;
+  product.outputs[0].strides = {m_stride, n_stride};
+  product.outputs[0].accumulate = accumulate;
+}
+
+}  // namespace
+
+ProductSpec classifier_logits(const ClassifierSpec& spec, int64_t rows, const ClassifierShape& shape) {
+  ProductSpec product;
+  product.m = rows, product.n = spec.entries, product.k = spec.width;
+  product.a_type = spec.h_type, product.b_type = spec.w_type;
+  product.a_m = spec.width, product.a_k = 1;
+  product.b_k = spec.element_stride, product.b_n = spec.entry_stride;
+  plain_store(product, DType::f32, shape.logits_stride, 1, false);
+  return product;
+}
+
+ProductSpec classifier_dh(const ClassifierSpec& spec, int64_t rows, const ClassifierShape& shape, const Target& target) {
+  const bool bf16 = classifier_stores_bf16(spec, target);
+  ProductSpec product;
+  product.m = rows, product.n = spec.width, product.k = spec.entries;
+  product.a_type = bf16 ? DType::bf16 : DType::f32, product.b_type = spec.w_type;
+  product.a_m = bf16 ? 2 * shape.logits_stride : shape.logits_stride, product.a_k = 1;
+  product.b_k = spec.entry_stride, product.b_n = spec.element_stride;
+  plain_store(product, spec.dh_type, spec.width, 1, false);
+  return product;
+}
+
+ProductSpec classifier_dw(const ClassifierSpec& spec, int64_t rows, bool first, const ClassifierShape& shape, const Target& target) {
+  const bool bf16 = classifier_stores_bf16(spec, target);
+  ProductSpec product;
+  product.m = spec.entries, product.n = spec.width, product.k = rows;
+  product.a_type = bf16 ? DType::bf16 : DType::f32, product.b_type = spec.h_type;
+  product.a_m = 1, product.a_k = bf16 ? 2 * shape.logits_stride : shape.logits_stride;
+  product.b_k = spec.width, product.b_n = 1;
+  plain_store(product, DType::f32, spec.entry_stride, spec.element_stride, !first);
+  return product;
+}
+
+ClassifierShape classifier_shape(const ClassifierSpec& spec, const Target& target) {
+  ClassifierShape shape;
+  shape.chunk_rows = std::clamp<int64_t>(spec.rows_per_chunk, 1, spec.rows);
+  shape.chunks = cut(spec.rows, shape.chunk_rows);
+  shape.last_rows = spec.rows - (shape.chunks - 1) * shape.chunk_rows;
+  shape.logits_stride = up(spec.entries, 16);
+  shape.rows_per_tile = std::clamp<int64_t>(work_per_tile / spec.entries, 1, shape.chunk_rows);
+  int64_t at = 0;
+  auto take = [&at](int64_t bytes) { const int64_t offset = at; at += up(bytes, 64); return offset; };
+  shape.loss_offset = take(spec.rows * 8);
+  shape.logits_offset = take(shape.chunk_rows * shape.logits_stride * 4);
+  shape.largest_phase = cut(shape.chunk_rows, shape.rows_per_tile);
+  // The last, shorter chunk may decide differently what to pack, and an accumulating epilogue needs a tile: the place
+  // fits all of them.
+  auto add = [&](std::initializer_list<ProductSpec> variants, int64_t& offset) {
+    int64_t bytes = 0;
+    for (const ProductSpec& product : variants) {
+      const ProductShape part = product_shape(product, target);
+      shape.slot_bytes = std::max(shape.slot_bytes, part.slot_bytes);
+      shape.largest_phase = std::max({shape.largest_phase, part.tiles, part.pack_tiles});
+      bytes = std::max(bytes, part.shared_bytes);
+    }
+    offset = take(bytes);
+  };
+  const int64_t rows = shape.chunk_rows, last = shape.last_rows;
+  add({classifier_logits(spec, rows, shape), classifier_logits(spec, last, shape)}, shape.logits_work);
+  if (spec.backward) {
+    add({classifier_dh(spec, rows, shape, target), classifier_dh(spec, last, shape, target)}, shape.dh_work);
+    add({classifier_dw(spec, rows, true, shape, target), classifier_dw(spec, rows, false, shape, target),
+         classifier_dw(spec, last, true, shape, target), classifier_dw(spec, last, false, shape, target)}, shape.dw_work);
+  }
+  shape.shared_bytes = at;
+  return shape;
+}
+
+}  // namespace dsc
