@@ -4,6 +4,8 @@
 #include <map>
 #include <tuple>
 
+#include "compiler/support/check.h"
+
 namespace dsc {
 namespace {
 
