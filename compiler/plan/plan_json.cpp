@@ -153,7 +153,7 @@ struct Writer {
     out += '}';
   }
   template <class T>
-    requires std::is_class_v<T>
+    requires(std::is_class_v<T> && !std::derived_from<T, Id<T>>)
   void value(const T& s) {
     out += '{';
     fields(*this, s);
@@ -189,14 +189,14 @@ T blank() {
 
 struct Reader {
   static constexpr bool kConst = false;
-  struct Place { const char* name; std::size_t index; };
+  struct Place { const char* name; std::size_t index; };  // a field, or an element of a list
   std::vector<Place> path;
   const Json* object = nullptr;
   std::size_t seen = 0;
 
   std::string where() const {
     std::string s;
-    for (const Place& p : path) s += p.name ? (s.empty() ? "" : ".") + std::string(p.name) : "[" + std::to_string(p.index) + "]";
+    for (const Place& p : path) append_place(s, p.name, p.index);
     return s.empty() ? "the plan" : s;
   }
   [[noreturn]] void refuse(Code code, const std::string& what) const {
@@ -313,7 +313,7 @@ struct Reader {
     }
   }
   template <class T>
-    requires std::is_class_v<T>
+    requires(std::is_class_v<T> && !std::derived_from<T, Id<T>>)
   void value(const Json& j, T& s) {
     need(j.is_object(), "an object");
     const Json* outer = object;

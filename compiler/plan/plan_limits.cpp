@@ -26,7 +26,7 @@ struct Checker {
   void fail(const std::string& what) {
     if (!problem.empty()) return;
     std::string s;
-    for (const Place& p : path) s += p.name ? (s.empty() ? "" : ".") + std::string(p.name) : "[" + std::to_string(p.index) + "]";
+    for (const Place& p : path) append_place(s, p.name, p.index);
     problem = s + " " + what;
   }
   void index(std::size_t i, std::size_t size, const char* what) {
@@ -204,6 +204,17 @@ struct Checker {
 };
 
 }  // namespace
+
+void append_place(std::string& path, const char* name, std::size_t index) {
+  if (name) {
+    if (!path.empty()) path += '.';
+    path += name;
+  } else {
+    path += '[';
+    path += std::to_string(index);
+    path += ']';
+  }
+}
 
 std::string limits_problem(const Plan& plan) {
   Checker checker{plan, {}, {}};
