@@ -306,7 +306,7 @@ class Builder {
       s.targets = names(repeat->names(1)->word());
       if (s.arrays.size() != s.targets.size())
         error(Code::repeat_names, range(repeat->names(1)),
-              std::to_string(s.targets.size()) + " names for " + std::to_string(s.arrays.size()) + (s.arrays.size() == 1 ? " array" : " arrays"), "",
+              std::to_string(s.targets.size()) + (s.targets.size() == 1 ? " name for " : " names for ") + std::to_string(s.arrays.size()) + (s.arrays.size() == 1 ? " array" : " arrays"), "",
               "give one name for each array: `repeat (dense, sparse) as (d, s) { ... }`", {{"the arrays", range(repeat->names(0))}});
       check_once(s.targets, "this `repeat`");
       s.body = body(repeat->body());

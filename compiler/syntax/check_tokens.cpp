@@ -25,6 +25,8 @@ class TokenChecker {
 
   bool run() {
     for (std::size_t i = 0; i < tokens_.size(); ++i) check_one(i);
+    // A string without an end hides the brackets behind it.
+    if (std::any_of(tokens_.begin(), tokens_.end(), [](const LexToken& t) { return t.kind == TokenClass::bad_string; })) return false;
     check_brackets();
     if (brackets_match_) check_nesting();
     return ok_;
@@ -138,7 +140,8 @@ class TokenChecker {
     if (!behind_number)
       error(Code::not_a_unit, range(i), "`" + word + "` is a unit and may not be a name", "", "write a number before it, or choose another name");
     else if (!same_line(i - 1, i))
-      error(Code::not_a_unit, range(i), "the unit `" + word + "` does not stand on the line of its number", "", kUnits);
+      error(Code::not_a_unit, range(i), "the unit `" + word + "` stands on another line than its number", "",
+            "units are reserved, so none may be a name; " + std::string(kUnits));
   }
 
   static bool opens(std::string_view s) { return s == "(" || s == "[" || s == "{"; }
@@ -159,7 +162,7 @@ class TokenChecker {
   void check_brackets() {
     std::vector<std::size_t> open;
     for (std::size_t i = 0; i < tokens_.size(); ++i) {
-      if (tokens_[i].kind == TokenClass::word && !open.empty() && begins_declaration(i)) return unclosed(open.back(), range(i));
+      if (tokens_[i].kind == TokenClass::word && !open.empty() && begins_declaration(i)) return unclosed(open.back(), range(i), false);
       if (tokens_[i].kind != TokenClass::symbol) continue;
       const std::string_view s = text(i);
       if (opens(s)) open.push_back(i);
@@ -169,12 +172,12 @@ class TokenChecker {
         return error(Code::unmatched_bracket, range(i), "this `" + std::string(s) + "` closes nothing", "",
                      "remove it, or open a bracket before it");
       }
-      if (closer(text(open.back())) != s) return unclosed(open.back(), range(i));
+      if (closer(text(open.back())) != s) return unclosed(open.back(), range(i), false);
       open.pop_back();
     }
     if (open.empty()) return;
-    const auto end = static_cast<std::uint32_t>(tokens_.empty() ? 0 : tokens_.back().end);
-    unclosed(open.back(), {file_, end == 0 ? 0 : end - 1, end});
+    const auto end = static_cast<std::uint32_t>(tokens_.back().end);
+    unclosed(open.back(), {file_, end - 1, end}, true);
   }
 
   // A word that begins a declaration at the very start of a line, with a name or `{` after it: no bracket should be open.
@@ -186,12 +189,12 @@ class TokenChecker {
     return (word == "layout" || word == "module" || word == "function") && tokens_[i + 1].kind == TokenClass::word;
   }
 
-  void unclosed(std::size_t open, SourceRange place) {
+  void unclosed(std::size_t open, SourceRange place, bool at_end) {
     brackets_match_ = false;
     const std::string close = closer(text(open)), name = opener_name(open);
-    const std::string found = place.end == tokens_.back().end ? "the end of the file" : "`" + std::string(text_.substr(place.begin, place.end - place.begin)) + "`";
+    const std::string found = at_end ? "the end of the file" : "`" + std::string(text_.substr(place.begin, place.end - place.begin)) + "`";
     error(Code::unclosed_bracket, place, "expected `" + close + "` to close `" + name + "`, found " + found,
-          found.starts_with('`') ? "`" + close + "` is missing before this" : "`" + close + "` is missing after this",
+          "`" + close + (at_end ? "` is missing after this" : "` is missing before this"),
           "add `" + close + "`, or remove the bracket that it would close", {{"opened here", range(open)}});
   }
 

@@ -24,6 +24,7 @@ struct Line {
   std::string comment;         // that trails it
   std::size_t equals = 0;      // where `=` of an entry of data or train stands, else 0
   bool blank_before = false;
+  bool aligned = false;        // goes on in the brackets of the line before, under their first column
 };
 
 class Formatter {
@@ -109,6 +110,7 @@ class Formatter {
       just_opened_ = false;
       return;
     }
+    if (text(t) == "," && t + 1 < file_.tokens.size() && first(t + 1) == '}') return;  // no comma behind the last entry
     const bool closes_block = first(t) == '}' && open_[t];
     if (first(t) == '}') depth_ -= 1;
     const bool item = file_.tokens[t].begins_item && !(piece.newlines_before == 0 && inside_closed_brace(t));
@@ -116,18 +118,29 @@ class Formatter {
     if (breaks && !at_start && !joins_previous(t)) {
       finish_line();
       current_.blank_before = piece.newlines_before > 1 && !just_opened_ && !closes_block;
-      current_.text = std::string(indent_of(t, file_.tokens[t].begins_item), ' ');
-    } else if (t > 0 && !at_start && space_between(t - 1, t)) {
+      current_.aligned = !file_.tokens[t].begins_item && !columns_.empty() && columns_.back() > 0;
+      const std::size_t indent = indent_of(t, file_.tokens[t].begins_item);
+      current_.text = std::string(current_.aligned ? columns_.back() : indent, ' ');
+    } else if (t > 0 && !at_start && (text(t - 1) == "," || space_between(t - 1, t))) {
       current_.text += ' ';
     }
     if (text(t) == "=" && t > 0 && entries_[t - 1]) current_.equals = current_.text.size();
     current_.text += piece.text;
+    track_brackets(i);
     just_opened_ = false;
     must_break_ = false;
     if (first(t) == '{') {
       depth_ += 1;
       if (open_[t]) must_break_ = just_opened_ = true;
     }
+  }
+
+  // The column under which what stands in the innermost bracket goes on; 0 where the bracket ends its line, or is a brace.
+  void track_brackets(std::size_t i) {
+    const char c = first(pieces_[i].token);
+    if (c == '{') columns_.push_back(0);
+    if (c == '(' || c == '[') columns_.push_back(i + 1 < pieces_.size() && pieces_[i + 1].newlines_before == 0 && !pieces_[i + 1].comment ? current_.text.size() : 0);
+    if ((c == ')' || c == ']' || c == '}') && !columns_.empty()) columns_.pop_back();
   }
 
   // `{` stands at the end of the line that it belongs to; a closed brace has no line breaks.
@@ -196,21 +209,31 @@ class Formatter {
 
   // ---- alignment of neighbouring lines
 
+  // Lines that go on in brackets neither begin nor end a run.
   template <class Column, class Shift>
-  void align_runs(Column column, Shift shift) {
+  void align_runs(Column column, Shift shift, bool over_aligned) {
     for (std::size_t i = 0; i < lines_.size();) {
       std::size_t end = i, widest = 0;
-      while (end < lines_.size() && column(lines_[end]) > 0 && (end == i || !lines_[end].blank_before)) widest = std::max(widest, column(lines_[end++]));
-      for (std::size_t k = i; k < end; ++k) shift(lines_[k], widest - column(lines_[k]));
+      for (; end < lines_.size(); ++end) {
+        if (end > i && over_aligned && lines_[end].aligned) continue;
+        if (column(lines_[end]) == 0 || (end > i && lines_[end].blank_before)) break;
+        widest = std::max(widest, column(lines_[end]));
+      }
+      for (std::size_t k = i; k < end; ++k)
+        if (column(lines_[k]) > 0) shift(k, widest - column(lines_[k]));
       i = std::max(end, i + 1);
     }
   }
 
   void align() {
     align_runs([](const Line& l) { return l.equals; },
-               [](Line& l, std::size_t by) { l.text.insert(l.equals, by, ' '); });
+               [&](std::size_t i, std::size_t by) {
+                 lines_[i].text.insert(lines_[i].equals, by, ' ');
+                 for (std::size_t k = i + 1; k < lines_.size() && lines_[k].aligned; ++k) lines_[k].text.insert(0, by, ' ');
+               },
+               true);
     align_runs([](const Line& l) { return l.comment.empty() ? std::size_t{0} : l.text.size(); },
-               [](Line& l, std::size_t by) { l.text.append(by, ' '); });
+               [&](std::size_t i, std::size_t by) { lines_[i].text.append(by, ' '); }, false);
   }
 
   std::string joined() const {
@@ -229,6 +252,7 @@ class Formatter {
   std::vector<bool> entries_;  // per token: begins an entry of data or train
   std::vector<Line> lines_;
   Line current_;
+  std::vector<std::size_t> columns_;  // per open bracket
   int depth_ = 0;
   bool must_break_ = false;
   bool just_opened_ = false;

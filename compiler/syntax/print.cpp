@@ -180,7 +180,10 @@ std::string print(const Expr& e) {
     case ExprKind::path: return segments();
     case ExprKind::call: return segments() + "(" + joined(e.args, ", ", [](const Argument& a) { return print(a); }) + ")";
     case ExprKind::unary: return "-" + operand(e.children[0]);
-    case ExprKind::binary: case ExprKind::compare: return operand(e.children[0]) + " " + e.text + " " + operand(e.children[1]);
+    case ExprKind::binary: case ExprKind::compare: {
+      const std::string op = e.text == "^" ? e.text : " " + e.text + " ";
+      return operand(e.children[0]) + op + operand(e.children[1]);
+    }
     case ExprKind::tuple: return "(" + exprs(e.children) + ")";
     case ExprKind::group: return "(" + exprs(e.children, " ") + ")";
     case ExprKind::arrow: return print(e.children[0]) + " -> " + print(e.children[1]);

@@ -39,6 +39,7 @@ const RuleText kRules[] = {
     {DsmParser::RuleIgnorePart, "an `ignore`", "write `ignore \"h.{i}.attn.bias\"`"},
     {DsmParser::RuleExportLine, "an export line", "write `\"stored.name\" = path`, with `as [dims]` where the stored shape differs"},
     {DsmParser::RuleEntry, "an entry", "write `name = value`"},
+    {DsmParser::RuleTrainItem, "an entry of `train`", "write `name = value`, `checkpoint every 500 to \"run/gpt2\" keep 3` or `evaluate every 250 batches 20`"},
     {DsmParser::RuleCheckpointItem, "a `checkpoint`", "write `checkpoint every 500 to \"run/gpt2\" keep 3`"},
     {DsmParser::RuleEvaluateItem, "an `evaluate`", "write `evaluate every 250 batches 20`"},
     {DsmParser::RuleLayoutDecl, "a layout", "write `layout NAME { ... }`, or `layout NAME = BASE { ... }`"},
@@ -271,7 +272,9 @@ void ErrorStrategy::sync(antlr4::Parser* parser) {
     if (found->getType() == Token::EOF) return;
     const TokenPlace& place = places_[found->getTokenIndex()];
     if (loop->rule != DsmParser::RuleFile && place.depth < places_[context->getStart()->getTokenIndex()].depth + 1) return;
-    if (!inErrorRecoveryMode(parser)) {
+    // Behind another error only a misspelled word at the start of a line is surely a mistake of its own.
+    const bool misspelled = place.begins_line && is_word(found->getType()) && !nearest(found->getText(), loop->words).empty();
+    if (!inErrorRecoveryMode(parser) || misspelled) {
       beginErrorCondition(parser);
       report_item(parser, found);
     }
