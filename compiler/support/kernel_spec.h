@@ -26,7 +26,8 @@ enum class MapOpcode : std::uint8_t {
   round,      // result = a rounded to `type`, nearest even
   inner_sum,  // result = sum over all inner elements, in a fixed order
   inner_max,
-  store,      // outputs[slot] = a, converted (to nearest even) to the output's type
+  store,      // outputs[slot] = a, converted (to nearest even) to the output's type; an output with inner strides 0 takes a
+              // register that does not vary along the inner dims, once per row
   reduce_sum, // outputs[slot] = sum of a over the reduced outer dims, in a fixed order that depends on sizes alone
   reduce_max,
 };
@@ -37,6 +38,8 @@ struct MapInstruction {
   int a = -1, b = -1, c = -1; // registers read
   int slot = -1;              // load, position, store, reduce
   double number = 0;          // constant
+  bool per_row = false;       // constant, in the graph alone: the value is number / (rows of `batch` in one micro-batch of one
+                              // rank); the lowering divides and clears it
   DType type = DType::f32;    // round
 };
 

@@ -9,9 +9,8 @@
 // - forward(op): once for every needed op but parameter, tokens, targets, positions and constant.
 // - In train, gradient(op, j): once for every needed op that needs a gradient and each differentiable operand j that does.
 // - In train, total(op): once for every needed op that needs a gradient, with one contribution or several; for a
-//   `parameter` op once per parameter-gradient tensor, that is per segment in which it has use sites. The segment of a
-//   site is the Op::segment of the first op that is not a view (rename, expand, merge, unmerge, slice, concat, round,
-//   stop_gradient) on the way from the parameter.
+//   `parameter` op once per parameter-gradient tensor, that is per segment in which it has use sites that need its
+//   gradient. A use site is an op with the `parameter` op as a differentiable operand; its segment is that op's Op::segment.
 // - recompute(op): any number of times, on an instruction that computes the op again (from values that are stored at
 //   that point); it never replaces forward(op).
 // - Place: the instruction whose output holds the result, or is made from it without storing it. What moves nothing
