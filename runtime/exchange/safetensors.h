@@ -4,12 +4,14 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <span>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "compiler/support/result.h"
+#include "runtime/checkpoint/durable_file.h"
 
 namespace dsc {
 
@@ -60,7 +62,7 @@ class SafetensorsWriter {
  private:
   SafetensorsWriter() = default;
   std::filesystem::path path_, temporary_;
-  int descriptor_ = -1;
+  std::unique_ptr<DurableFile> file_;
   std::int64_t left_ = 0;  // values still to come
 };
 
