@@ -59,6 +59,7 @@ class Builder {
   }
 
   void error(Code code, SourceRange place, std::string message, std::string label, std::string help, std::vector<Note> notes = {}) {
+    if (++errors_ > 20) return;
     in_.diagnostics.add({code, Severity::error, std::move(message), place, std::move(label), std::move(notes), std::move(help)});
   }
 
@@ -188,7 +189,7 @@ class Builder {
     e.unit = unit;
     e.quantity = size.kind;
     e.number *= size.size;
-    e.text = text(e.range);
+    e.text = digits + " " + unit;
     if (size.kind != QuantityKind::bytes) return e;
     const auto factor = static_cast<std::int64_t>(size.size);
     if (e.number >= 9.2e18 || (whole && count > std::numeric_limits<std::int64_t>::max() / factor)) {
@@ -658,6 +659,7 @@ class Builder {
 
  private:
   const BuildInput& in_;
+  int errors_ = 0;
 };
 
 }  // namespace

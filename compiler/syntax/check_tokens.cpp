@@ -111,15 +111,12 @@ class TokenChecker {
     }
     const std::size_t next = i + 1;
     if (next >= tokens_.size() || tokens_[next].kind != TokenClass::word || !same_line(i, next) || !looks_like_unit(text(next))) return;
-    const bool is_target = next + 1 < tokens_.size() && (text(next + 1) == "=" || text(next + 1) == ",") && begins_entry(i);
-    if (is_target) return;
+    const bool begins_entry = next + 1 < tokens_.size() && (text(next + 1) == "=" || text(next + 1) == ":");
+    if (begins_entry) return;
     const std::string word_text(text(next));
     const std::string near = nearest(word_text, {"KiB", "MiB", "GiB", "TiB", "us", "ms"});
     error(Code::not_a_unit, range(next), "`" + word_text + "` is not a unit", near.empty() ? "" : "did you mean `" + near + "`?", kUnits);
   }
-
-  // Whether token i ends the value of an entry outside brackets of arguments, so that a name may follow it.
-  bool begins_entry(std::size_t i) const { return i > 0 && (text(i - 1) == "=" || tokens_[i - 1].kind == TokenClass::symbol); }
 
   void escapes(std::size_t i) {
     const std::string_view word = text(i);
@@ -159,7 +156,21 @@ class TokenChecker {
     return name.empty() ? "{" : name;
   }
 
+  bool balanced() const {
+    std::vector<std::size_t> open;
+    for (std::size_t i = 0; i < tokens_.size(); ++i) {
+      if (tokens_[i].kind != TokenClass::symbol) continue;
+      if (opens(text(i))) open.push_back(i);
+      if (!closes(text(i))) continue;
+      if (open.empty() || closer(text(open.back())) != text(i)) return false;
+      open.pop_back();
+    }
+    return open.empty();
+  }
+
+  // Where a declaration begins a line although a bracket is open, the bracket was probably forgotten before it.
   void check_brackets() {
+    if (balanced()) return;
     std::vector<std::size_t> open;
     for (std::size_t i = 0; i < tokens_.size(); ++i) {
       if (tokens_[i].kind == TokenClass::word && !open.empty() && begins_declaration(i)) return unclosed(open.back(), range(i), false);

@@ -105,7 +105,9 @@ class Formatter {
       }
       finish_line();
       current_.blank_before = piece.newlines_before > 1 && !just_opened_ && !lines_.empty();
-      current_.text = std::string(indent_of(t, true), ' ') + comment;
+      const bool item = t >= file_.tokens.size() || file_.tokens[t].begins_item || first(t) == '}';
+      current_.aligned = !item && !columns_.empty() && columns_.back() > 0;
+      current_.text = std::string(current_.aligned ? columns_.back() : indent_of(t, item), ' ') + comment;
       must_break_ = true;
       just_opened_ = false;
       return;

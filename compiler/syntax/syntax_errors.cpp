@@ -259,10 +259,10 @@ void ErrorStrategy::sync(antlr4::Parser* parser) {
     const antlr4::misc::IntervalSet next = atn.nextTokens(state);
     return next.contains(Token::EPSILON) || next.contains(static_cast<ssize_t>(parser->getInputStream()->LA(1)));
   };
-  if (viable()) return;
   ParserRuleContext* context = parser->getContext();
   const ItemLoop* loop = loop_of(context);
   const bool in_items = loop != nullptr && (loop->rule == DsmParser::RuleFile || context->getToken(DsmParser::LBRACE, 0) != nullptr);
+  if (!in_items && viable()) return;
   if (!in_items) {
     if (inErrorRecoveryMode(parser)) return;
     throw antlr4::InputMismatchException(parser);
@@ -280,6 +280,9 @@ void ErrorStrategy::sync(antlr4::Parser* parser) {
     }
     skip_to_item(parser, found->getTokenIndex() + 1, place.depth);
   }
+  // An item that begins a line is parsed for itself, whatever stood before it.
+  Token* next = parser->getCurrentToken();
+  if (next->getType() != Token::EOF && places_[next->getTokenIndex()].begins_line) endErrorCondition(parser);
 }
 
 }  // namespace dsc::syntax
