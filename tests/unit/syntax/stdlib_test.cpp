@@ -20,6 +20,19 @@ TEST(Stdlib, NamesAndTexts) {
   EXPECT_FALSE(stdlib_text("gpt3"));
 }
 
+TEST(Stdlib, ExamplesOfTheReferenceParse) {
+  const std::string reference = read_file(DSC_SOURCE_DIR "/stdlib/LANGUAGE.md");
+  const std::string begin = "```dsm\n", end = "```\n";
+  int count = 0;
+  for (std::size_t at = reference.find(begin); at != std::string::npos; at = reference.find(begin, at)) {
+    at += begin.size();
+    const Parsed parsed = parse_text(reference.substr(at, reference.find(end, at) - at));
+    EXPECT_TRUE(parsed.file) << parsed.errors();
+    ++count;
+  }
+  EXPECT_EQ(count, 5);
+}
+
 TEST(Stdlib, ModelsExportThemselves) {
   const Parsed gpt2 = parse_text(std::string(*stdlib_text("gpt2")));
   ASSERT_TRUE(gpt2.file);
