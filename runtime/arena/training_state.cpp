@@ -117,11 +117,11 @@ void TrainingState::set(ParameterId parameter, StateSlot slot, std::int64_t begi
   for (std::size_t rank = 0; rank < arenas_.size(); ++rank) {
     const std::int64_t piece = data_rank(plan_.contract.layout, static_cast<std::int64_t>(rank));
     const std::int64_t own = piece_begin(parameter, piece);
-    const std::int64_t lo = std::max(begin, own), hi = std::max(lo, std::min(end, piece_end(parameter, piece)));
+    const std::int64_t lo = std::max(begin, own), hi = std::min(end, piece_end(parameter, piece));
     auto put = [&](int index, bool whole) {
       if (index < 0) return;
       if (whole) store(plan_.buffers[index], arenas_[rank], begin, values);
-      else store(plan_.buffers[index], arenas_[rank], lo - own, values.subspan(hi > lo ? lo - begin : 0, hi - lo));
+      else if (hi > lo) store(plan_.buffers[index], arenas_[rank], lo - own, values.subspan(lo - begin, hi - lo));
     };
     if (slot == StateSlot::master) {
       put(at.whole_used, true);
