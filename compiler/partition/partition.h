@@ -42,10 +42,10 @@ struct Buffer {
   std::int64_t elements = 0;
   bool persistent = false;
   bool result = false;  // the runtime reads it after the program: the loss table of evaluate, the logits of sample
-  std::optional<OpId> op;
-  std::optional<ParameterId> parameter;
+  std::optional<OpId> op = std::nullopt;
+  std::optional<ParameterId> parameter = std::nullopt;
   int segment = -1;
-  SourceRange source;
+  SourceRange source = {};
   Bytes bytes() const { return Bytes(elements * size_of(type)); }
 };
 
@@ -127,7 +127,7 @@ struct ShardedParameter {
   ParameterId parameter{0};
   Use piece;                        // parameter_piece
   std::int64_t piece_elements = 0;
-  std::int64_t elements = 0;        // of the whole, without padding: what bucket, prefetch and max_live count
+  std::int64_t whole_elements = 0;  // of all pieces: what bucket, prefetch and max_live count
   DType type = DType::f32;
   std::string path;
   SourceRange source;
