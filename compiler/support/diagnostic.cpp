@@ -17,18 +17,26 @@ const char* word(Severity severity) {
   return "";
 }
 
+// At most this much of a source line is shown, around the place.
+constexpr std::size_t kWidth = 160;
+
 // The line of `range` with carets below it, and the label beside them.
 std::string excerpt(SourceRange range, const std::string& label, const SourceMap& sources, std::size_t gutter) {
   SourcePlace at = sources.place(range.file, range.begin);
   std::string line = sources.line_text(range.file, range.begin);
   std::string number = std::to_string(at.line);
-  std::size_t column = at.column - 1;
+  std::size_t column = std::min<std::size_t>(at.column - 1, line.size());
+  if (line.size() > kWidth) {
+    std::size_t cut = column > kWidth / 2 ? column - kWidth / 2 : 0;
+    line = line.substr(cut, kWidth);
+    column -= cut;
+  }
   std::size_t carets = std::max<std::size_t>(1, std::min<std::size_t>(range.end - range.begin, line.size() - std::min(line.size(), column)));
   std::string pad;
-  for (std::size_t i = 0; i < column && i < line.size(); ++i) pad += line[i] == '\t' ? '\t' : ' ';
+  for (std::size_t i = 0; i < column; ++i) pad += line[i] == '\t' ? '\t' : ' ';
   std::string blank(gutter, ' ');
   std::string text = blank + " |\n";
-  text += std::string(gutter - number.size(), ' ') + number + " | " + line + "\n";
+  text += number + " | " + line + "\n";
   text += blank + " | " + pad + std::string(carets, '^') + (label.empty() ? "" : " " + label) + "\n";
   return text;
 }
