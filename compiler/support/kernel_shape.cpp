@@ -161,10 +161,8 @@ MapShape map_shape(const MapSpec& spec, const Target&) {
 
 ProductShape product_shape(const ProductSpec& spec, const Target& target) {
   ProductShape shape;
-  const bool is_f32 = spec.a_type == DType::f32 && spec.b_type == DType::f32;
   const bool is_bf16 = spec.a_type == DType::bf16 && spec.b_type == DType::bf16 && target.bf16_products;
   shape.compute = is_bf16 ? DType::bf16 : DType::f32;
-  const bool widened = !is_f32 && !is_bf16;
   shape.k_padded = is_bf16 ? up(spec.k, 2) : spec.k;
   shape.tile_m = std::min(target.tile_m, spec.m);
   shape.tile_n = target.tile_n;
@@ -173,14 +171,11 @@ ProductShape product_shape(const ProductSpec& spec, const Target& target) {
   shape.n_tiles = cut(spec.n, shape.tile_n);
   const bool a_rows = (spec.a_k == 1 || spec.k == 1) && (spec.a_m >= spec.k || spec.m == 1);     // k contiguous
   const bool a_columns = (spec.a_m == 1 || spec.m == 1) && (spec.a_k >= spec.m || spec.k == 1);  // m contiguous
-  if (is_f32 && spec.a_type == DType::f32) {
-    shape.pack_a = !a_rows && !a_columns;
-    shape.a_transposed = !a_rows && a_columns;
-  } else {
-    shape.pack_a = widened || !a_rows || spec.k != shape.k_padded;
-  }
+  // A is read in place where its type is the one multiplied; f32 may have either dim contiguous.
+  shape.pack_a = spec.a_type != shape.compute || !(a_rows || (a_columns && !is_bf16)) || spec.k != shape.k_padded;
+  shape.a_transposed = !shape.pack_a && !a_rows;
   // Packing B costs little beside m rows of work and spares strided reads; below that it does not pay.
-  shape.pack_b = !is_f32 || spec.b_n != 1 || (spec.b_k < spec.n && spec.k > 1) || spec.m >= 64;
+  shape.pack_b = is_bf16 || spec.b_type != DType::f32 || spec.b_n != 1 || (spec.b_k < spec.n && spec.k > 1) || spec.m >= 64;
   for (const ProductDim& dim : spec.batch) {
     shape.batches *= dim.size;
     if (dim.a_stride != 0) shape.a_batches *= dim.size;
@@ -200,8 +195,8 @@ ProductShape product_shape(const ProductSpec& spec, const Target& target) {
   const auto& code = spec.epilogue.code;
   const auto dims = spec.batch.size();
   if (code.size() == 2 && code[0].op == MapOpcode::load && code[0].slot == 0 && code[1].op == MapOpcode::store &&
-      code[1].a == code[0].result) {
-    const MapOutput& out = spec.outputs[static_cast<std::size_t>(code[1].slot)];
+      code[1].a == code[0].result && code[1].slot == 0) {
+    const MapOutput& out = spec.outputs[0];
     shape.direct = out.type == DType::f32 && !out.accumulate && (out.strides[dims + 1] == 1 || spec.n == 1) &&
                    (out.strides[dims] >= spec.n || spec.m == 1);
   }
@@ -237,8 +232,7 @@ AttendShape attend_forward_shape(const AttendSpec& spec, const Target&) {
   shape.padded = shape.query_blocks * b;
   shape.tiles = shape.batches * shape.query_blocks;
   // q transposed, keys and values widened, scores, result; running maximum, sum and rescale by query.
-  shape.slot_bytes = floats(qk * b) + floats(b * qk) + floats(b * v) + floats(b * b) + floats(v * b) + 3 * floats(b) +
-                     floats(16 * std::max<int64_t>(16, v));
+  shape.slot_bytes = floats(qk * b) + floats(b * qk) + floats(b * v) + floats(b * b) + floats(v * b) + 3 * floats(b);
   return shape;
 }
 
@@ -247,9 +241,9 @@ AttendShape attend_backward_shape(const AttendSpec& spec, const Target& target) 
   const int64_t b = shape.block, qk = spec.qk_size, v = spec.v_size;
   shape.tiles = shape.groups;
   // Of the whole length: k, v, dk, dv. Of one query block: q and dout, each as rows and transposed, dq, and the
-  // statistics and row sums. Of a block pair: probabilities and their gradient.
+  // statistics and row sums. Of a block pair: probabilities and their gradient. A row of out.
   shape.slot_bytes = 2 * floats(shape.padded * qk) + 2 * floats(shape.padded * v) + 2 * floats(b * qk) + 2 * floats(b * v) +
-                     floats(b * qk) + 2 * floats(b) + 2 * floats(b * b);
+                     floats(b * qk) + 2 * floats(b) + 2 * floats(b * b) + floats(v);
   return shape;
 }
 

@@ -1,0 +1,333 @@
+// Attention in blocks of queries and keys (FlashAttention, Dao et al. 2022; FlashAttention-2, Dao 2023), all in f32. Scores
+// are kept as [keys, queries]: queries lie side by side in a vector, so maxima, sums and rescaling need no work across lanes.
+#include <algorithm>
+#include <cstring>
+#include <limits>
+
+#include "compiler/support/kernel_shape.h"
+#include "kernels/cpu/convert.h"
+#include "kernels/cpu/gemm.h"
+#include "kernels/cpu/kernels.h"
+#include "kernels/cpu/pack.h"
+#include "kernels/cpu/vector_math.h"
+
+namespace dsc::cpu {
+namespace {
+
+using std::int64_t;
+
+constexpr int64_t B = 64;  // AttendShape::block
+constexpr float infinity = std::numeric_limits<float>::infinity();
+
+struct Offsets {
+  int64_t q = 0, k = 0, v = 0, out = 0, index = 0;  // index: flattened batch index
+};
+
+// The dims that have (or lack) `shared`, at the flattened index among them; added to `at`. index counts all batch dims.
+void add_offsets(const AttendSpec& spec, bool shared, int64_t flat, Offsets& at) {
+  int64_t scale = 1;
+  for (std::size_t d = spec.batch.size(); d-- > 0;) {
+    const AttendDim& dim = spec.batch[d];
+    if (dim.shared == shared) {
+      const int64_t i = flat % dim.size;
+      flat /= dim.size;
+      at.q += i * dim.q_stride, at.k += i * dim.k_stride, at.v += i * dim.v_stride, at.out += i * dim.out_stride;
+      at.index += i * scale;
+    }
+    scale *= dim.size;
+  }
+}
+
+// What the mask lets see, in blocks and within one.
+struct Sight {
+  Mask mask;
+  int64_t window, length;
+  int64_t first_block(int64_t q0) const {
+    return mask == Mask::window ? std::max<int64_t>(0, q0 - window + 1) / B : 0;
+  }
+  int64_t end_block(int64_t q0) const { return mask == Mask::full ? (length + B - 1) / B : q0 / B + 1; }
+  // scores[k][q] = -inf where query q0 + q does not see key k0 + k.
+  void hide(float* scores, int64_t q0, int64_t k0, int64_t keys) const {
+    if (mask == Mask::full) return;
+    const bool below = k0 + keys - 1 <= q0;                                      // causal side wholly visible
+    const bool near = mask != Mask::window || q0 + B - 1 - k0 < window;          // window side wholly visible
+    if (below && near) return;
+    for (int64_t k = 0; k < keys; ++k) {
+      float* row = scores + k * B;
+      const int64_t first = std::clamp<int64_t>(k0 + k - q0, 0, B);
+      const int64_t end = mask == Mask::window ? std::clamp<int64_t>(k0 + k + window - q0, 0, B) : B;
+      for (int64_t q = 0; q < first; ++q) row[q] = -infinity;
+      for (int64_t q = end; q < B; ++q) row[q] = -infinity;
+    }
+  }
+};
+
+// Rows of one operand in f32: where they lie, or widened into scratch.
+struct RowsInPlace {
+  bool in_place = false;
+  int64_t stride = 0;
+  RowsInPlace(DType type, int64_t along, int64_t channel, int64_t size)
+      : in_place(type == DType::f32 && channel == 1 && along >= size), stride(in_place ? along : size) {}
+};
+
+Matrix matrix(const void* base, DType type, int64_t offset, int64_t rows, int64_t columns, int64_t row_stride, int64_t column_stride) {
+  Matrix out;
+  out.data = element(base, type, offset);
+  out.type = type, out.rows = rows, out.columns = columns, out.row_stride = row_stride, out.column_stride = column_stride;
+  return out;
+}
+
+void scale_all(float* x, float factor, int64_t count) {
+  for (int64_t i = 0; i < count; ++i) x[i] *= factor;
+}
+
+Gemm gemm(int64_t m, int64_t n, int64_t k, int64_t lda, int64_t ldb, int64_t ldc, bool a_transposed, bool accumulate) {
+  GemmShape shape;
+  shape.m = m, shape.n = n, shape.k = k, shape.lda = lda, shape.ldb = ldb, shape.ldc = ldc;
+  shape.a_transposed = a_transposed, shape.accumulate = accumulate;
+  return Gemm(shape);
+}
+
+float* carve(char*& at, int64_t count) {
+  float* out = reinterpret_cast<float*>(at);
+  at += padded(count) * 4;
+  return out;
+}
+
+class Forward final : public Kernel {
+ public:
+  Forward(const AttendSpec& spec, const Bindings& bindings, const Target& target)
+      : spec_(spec), shape_(attend_forward_shape(spec, target)), scratch_(AttendForwardSpec{spec}, bindings, target),
+        sight_{spec.mask, spec.window, spec.length}, k_rows_(spec.type, spec.k_along, spec.k_channel, spec.qk_size),
+        v_rows_(spec.type, spec.v_along, spec.v_channel, spec.v_size), q_(bindings.inputs[0]), k_(bindings.inputs[1]),
+        v_(bindings.inputs[2]), out_(bindings.outputs[0]), statistics_(static_cast<float*>(bindings.outputs[1])) {
+    tiles_.push_back(static_cast<int>(shape_.tiles));
+    const int64_t last = (spec.length - 1) % B + 1;
+    for (int tail = 0; tail < 2; ++tail) {
+      const int64_t keys = tail ? last : std::min(B, spec.length);
+      scores_[tail] = gemm(keys, B, spec.qk_size, k_rows_.stride, B, B, false, false);
+      values_[tail] = gemm(spec.v_size, B, keys, v_rows_.stride, B, B, true, true);
+    }
+  }
+
+  void run(int, int tile, int slot) const override {
+    const int64_t qk = spec_.qk_size, vs = spec_.v_size;
+    Offsets at;
+    int64_t index = tile / shape_.query_blocks;
+    {  // all batch dims, shared or not
+      int64_t rest = index;
+      for (std::size_t d = spec_.batch.size(); d-- > 0;) {
+        const AttendDim& dim = spec_.batch[d];
+        const int64_t i = rest % dim.size;
+        rest /= dim.size;
+        at.q += i * dim.q_stride, at.k += i * dim.k_stride, at.v += i * dim.v_stride, at.out += i * dim.out_stride;
+      }
+    }
+    const int64_t q0 = tile % shape_.query_blocks * B, queries = std::min(B, spec_.length - q0);
+    char* place = scratch_.slot(slot);
+    float* qt = carve(place, qk * B);
+    float* keys_wide = carve(place, B * qk);
+    float* values_wide = carve(place, B * vs);
+    float* scores = carve(place, B * B);
+    float* result = carve(place, vs * B);
+    float* highest = carve(place, B);
+    float* sum = carve(place, B);
+    float* rescale = carve(place, B);
+    pack_f32(matrix(q_, spec_.type, spec_.q_offset + at.q + q0 * spec_.q_along, qk, queries, spec_.q_channel, spec_.q_along), qt, B);
+    scale_all(qt, static_cast<float>(spec_.scale), qk * B);
+    std::memset(result, 0, static_cast<std::size_t>(vs * B) * 4);
+    for (int64_t q = 0; q < B; ++q) highest[q] = -infinity, sum[q] = 0;
+    const int64_t end = sight_.end_block(q0);
+    for (int64_t block = sight_.first_block(q0); block < end; ++block) {
+      const int64_t k0 = block * B, keys = std::min(B, spec_.length - k0);
+      const bool tail = keys != B;
+      const int64_t k_at = spec_.k_offset + at.k + k0 * spec_.k_along, v_at = spec_.v_offset + at.v + k0 * spec_.v_along;
+      const float* k_block = keys_wide;
+      const float* v_block = values_wide;
+      if (k_rows_.in_place) k_block = static_cast<const float*>(k_) + k_at;
+      else pack_f32(matrix(k_, spec_.type, k_at, keys, qk, spec_.k_along, spec_.k_channel), keys_wide, qk);
+      if (v_rows_.in_place) v_block = static_cast<const float*>(v_) + v_at;
+      else pack_f32(matrix(v_, spec_.type, v_at, keys, vs, spec_.v_along, spec_.v_channel), values_wide, vs);
+      scores_[tail](k_block, qt, scores);
+      sight_.hide(scores, q0, k0, keys);
+      soften(scores, keys, highest, sum, rescale);
+      for (int64_t d = 0; d < vs; ++d)
+        for (int64_t q = 0; q < B; ++q) result[d * B + q] *= rescale[q];
+      values_[tail](v_block, scores, result);
+    }
+    for (int64_t d = 0; d < vs; ++d)
+      for (int64_t q = 0; q < B; ++q) result[d * B + q] /= sum[q];
+    pack_f32(matrix(result, DType::f32, 0, queries, vs, 1, B), values_wide, vs);
+    for (int64_t q = 0; q < queries; ++q)
+      store_run(spec_.out_type, element(out_, spec_.out_type, at.out + (q0 + q) * spec_.out_along), spec_.out_channel, vs, values_wide + q * vs);
+    log_run(sum, sum, B);
+    for (int64_t q = 0; q < queries; ++q) statistics_[index * spec_.length + q0 + q] = highest[q] + sum[q];
+  }
+
+ private:
+  // Scores become exp(score - new maximum); maxima and sums move on; rescale is what older results are multiplied by.
+  static void soften(float* scores, int64_t keys, float* highest, float* sum, float* rescale) {
+    alignas(64) float peak[B], shift[B];
+    for (int64_t q = 0; q < B; ++q) peak[q] = highest[q];
+    for (int64_t k = 0; k < keys; ++k)
+      for (int64_t q = 0; q < B; ++q) peak[q] = max_of(peak[q], scores[k * B + q]);
+    for (int64_t q = 0; q < B; ++q) {
+      shift[q] = peak[q] == -infinity ? 0.0f : peak[q];  // a query that sees none of these keys yet
+      rescale[q] = highest[q] - shift[q];
+      highest[q] = peak[q];
+    }
+    exp_run(rescale, rescale, B);
+    for (int64_t k = 0; k < keys; ++k)
+      for (int64_t q = 0; q < B; ++q) scores[k * B + q] -= shift[q];
+    exp_run(scores, scores, keys * B);
+    alignas(64) float total[B] = {};
+    for (int64_t k = 0; k < keys; ++k)
+      for (int64_t q = 0; q < B; ++q) total[q] += scores[k * B + q];
+    for (int64_t q = 0; q < B; ++q) sum[q] = sum[q] * rescale[q] + total[q];
+  }
+
+  AttendSpec spec_;
+  AttendShape shape_;
+  Scratch scratch_;
+  Sight sight_;
+  RowsInPlace k_rows_, v_rows_;
+  const void *q_, *k_, *v_;
+  void* out_;
+  float* statistics_;
+  Gemm scores_[2], values_[2];  // by tail
+};
+
+class Backward final : public Kernel {
+ public:
+  Backward(const AttendBackwardSpec& spec, const Bindings& bindings, const Target& target)
+      : spec_(spec.attend), gradient_type_(spec.gradient_type), shape_(attend_backward_shape(spec.attend, target)),
+        scratch_(spec, bindings, target), sight_{spec_.mask, spec_.window, spec_.length},
+        k_rows_(spec_.type, spec_.k_along, spec_.k_channel, spec_.qk_size),
+        v_rows_(spec_.type, spec_.v_along, spec_.v_channel, spec_.v_size), in_(bindings.inputs), out_(bindings.outputs) {
+    tiles_.push_back(static_cast<int>(shape_.tiles));
+    const int64_t qk = spec_.qk_size, v = spec_.v_size, last = (spec_.length - 1) % B + 1;
+    for (int tail = 0; tail < 2; ++tail) {
+      const int64_t keys = tail ? last : std::min(B, spec_.length);
+      scores_[tail] = gemm(keys, B, qk, k_rows_.stride, B, B, false, false);
+      dscores_[tail] = gemm(keys, B, v, v_rows_.stride, B, B, false, false);
+      dv_[tail] = gemm(keys, v, B, B, v, v, false, true);
+      dk_[tail] = gemm(keys, qk, B, B, qk, qk, false, true);
+      dq_[tail] = gemm(B, qk, keys, B, k_rows_.stride, qk, true, true);
+    }
+  }
+
+  void run(int, int tile, int slot) const override {
+    const int64_t qk = spec_.qk_size, vs = spec_.v_size, length = spec_.length;
+    Places p;
+    char* place = scratch_.slot(slot);
+    float* keys_wide = carve(place, shape_.padded * qk);
+    float* dk = carve(place, shape_.padded * qk);
+    float* values_wide = carve(place, shape_.padded * vs);
+    float* dv = carve(place, shape_.padded * vs);
+    p.q_rows = carve(place, B * qk), p.qt = carve(place, B * qk);
+    p.dout_rows = carve(place, B * vs), p.dout_t = carve(place, B * vs);
+    p.dq = carve(place, B * qk);
+    p.statistics = carve(place, B), p.delta = carve(place, B);
+    p.scores = carve(place, B * B), p.dscores = carve(place, B * B);
+    p.row = carve(place, vs);
+    Offsets group;
+    add_offsets(spec_, false, tile, group);
+    const int64_t k_at = spec_.k_offset + group.k, v_at = spec_.v_offset + group.v;
+    p.keys = keys_wide, p.values = values_wide;
+    if (k_rows_.in_place) p.keys = static_cast<const float*>(in_[1]) + k_at;
+    else pack_f32(matrix(in_[1], spec_.type, k_at, length, qk, spec_.k_along, spec_.k_channel), keys_wide, qk);
+    if (v_rows_.in_place) p.values = static_cast<const float*>(in_[2]) + v_at;
+    else pack_f32(matrix(in_[2], spec_.type, v_at, length, vs, spec_.v_along, spec_.v_channel), values_wide, vs);
+    std::memset(dk, 0, static_cast<std::size_t>(shape_.padded * qk) * 4);
+    std::memset(dv, 0, static_cast<std::size_t>(shape_.padded * vs) * 4);
+    p.dk = dk, p.dv = dv;
+    for (int64_t s = 0; s < shape_.shared; ++s) {
+      Offsets at = group;
+      add_offsets(spec_, true, s, at);
+      for (int64_t q0 = 0; q0 < length; q0 += B) query_block(p, at, q0);
+    }
+    scale_all(dk, static_cast<float>(spec_.scale), shape_.padded * qk);
+    for (int64_t k = 0; k < length; ++k) {
+      store_run(gradient_type_, element(out_[1], gradient_type_, group.k + k * spec_.k_along), spec_.k_channel, qk, dk + k * qk);
+      store_run(gradient_type_, element(out_[2], gradient_type_, group.v + k * spec_.v_along), spec_.v_channel, vs, dv + k * vs);
+    }
+  }
+
+ private:
+  struct Places {
+    const float *keys, *values;
+    float *dk, *dv, *q_rows, *qt, *dout_rows, *dout_t, *dq, *statistics, *delta, *scores, *dscores, *row;
+  };
+
+  void query_block(const Places& p, const Offsets& at, int64_t q0) const {
+    const int64_t qk = spec_.qk_size, vs = spec_.v_size, queries = std::min(B, spec_.length - q0);
+    load_queries(p, at, q0, queries);
+    std::memset(p.dq, 0, static_cast<std::size_t>(B * qk) * 4);
+    const int64_t end = sight_.end_block(q0);
+    for (int64_t block = sight_.first_block(q0); block < end; ++block) {
+      const int64_t k0 = block * B, keys = std::min(B, spec_.length - k0);
+      const bool tail = keys != B;
+      const float* k_block = p.keys + k0 * k_rows_.stride;
+      scores_[tail](k_block, p.qt, p.scores);
+      sight_.hide(p.scores, q0, k0, keys);
+      for (int64_t k = 0; k < keys; ++k)
+        for (int64_t q = 0; q < B; ++q) p.scores[k * B + q] -= p.statistics[q];
+      exp_run(p.scores, p.scores, keys * B);
+      dv_[tail](p.scores, p.dout_rows, p.dv + k0 * vs);
+      dscores_[tail](p.values + k0 * v_rows_.stride, p.dout_t, p.dscores);
+      for (int64_t k = 0; k < keys; ++k)
+        for (int64_t q = 0; q < B; ++q) p.dscores[k * B + q] = p.scores[k * B + q] * (p.dscores[k * B + q] - p.delta[q]);
+      dk_[tail](p.dscores, p.q_rows, p.dk + k0 * qk);
+      dq_[tail](p.dscores, k_block, p.dq);
+    }
+    scale_all(p.dq, static_cast<float>(spec_.scale), queries * qk);
+    for (int64_t q = 0; q < queries; ++q)
+      store_run(gradient_type_, element(out_[0], gradient_type_, at.q + (q0 + q) * spec_.q_along), spec_.q_channel, qk, p.dq + q * qk);
+  }
+
+  // q and dout as rows and transposed, log-sum-exp and sum of dout * out by query. Rows past the end are zero, and their
+  // log-sum-exp is infinite: their probabilities are zero.
+  void load_queries(const Places& p, const Offsets& at, int64_t q0, int64_t queries) const {
+    const int64_t qk = spec_.qk_size, vs = spec_.v_size;
+    const int64_t q_at = spec_.q_offset + at.q + q0 * spec_.q_along, out_at = at.out + q0 * spec_.out_along;
+    std::memset(p.q_rows, 0, static_cast<std::size_t>(B * qk) * 4);
+    std::memset(p.dout_rows, 0, static_cast<std::size_t>(B * vs) * 4);
+    pack_f32(matrix(in_[0], spec_.type, q_at, queries, qk, spec_.q_along, spec_.q_channel), p.q_rows, qk);
+    pack_f32(matrix(p.q_rows, DType::f32, 0, qk, B, 1, qk), p.qt, B);
+    scale_all(p.qt, static_cast<float>(spec_.scale), qk * B);
+    pack_f32(matrix(in_[5], spec_.out_type, out_at, queries, vs, spec_.out_along, spec_.out_channel), p.dout_rows, vs);
+    pack_f32(matrix(p.dout_rows, DType::f32, 0, vs, B, 1, vs), p.dout_t, B);
+    const float* statistics = static_cast<const float*>(in_[4]) + at.index * spec_.length + q0;
+    for (int64_t q = 0; q < B; ++q) {
+      p.statistics[q] = q < queries ? statistics[q] : infinity;
+      p.delta[q] = 0;
+      if (q >= queries) continue;
+      load_run(spec_.out_type, element(in_[3], spec_.out_type, out_at + q * spec_.out_along), spec_.out_channel, vs, p.row);
+      const float* dout = p.dout_rows + q * vs;
+      for (int64_t d = 0; d < vs; ++d) p.row[d] *= dout[d];
+      p.delta[q] = lane_sum(p.row, vs);
+    }
+  }
+
+  AttendSpec spec_;
+  DType gradient_type_;
+  AttendShape shape_;
+  Scratch scratch_;
+  Sight sight_;
+  RowsInPlace k_rows_, v_rows_;
+  std::vector<const void*> in_;
+  std::vector<void*> out_;
+  Gemm scores_[2], dscores_[2], dv_[2], dk_[2], dq_[2];  // by tail
+};
+
+}  // namespace
+
+KernelPtr make_attend_forward(const AttendForwardSpec& spec, const Bindings& bindings, const Target& target) {
+  return std::make_unique<Forward>(spec.attend, bindings, target);
+}
+
+KernelPtr make_attend_backward(const AttendBackwardSpec& spec, const Bindings& bindings, const Target& target) {
+  return std::make_unique<Backward>(spec, bindings, target);
+}
+
+}  // namespace dsc::cpu

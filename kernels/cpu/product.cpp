@@ -1,0 +1,268 @@
+#include "kernels/cpu/product.h"
+
+#include <algorithm>
+
+#include "compiler/support/check.h"
+#include "kernels/cpu/convert.h"
+#include "kernels/cpu/kernels.h"
+#include "kernels/cpu/pack.h"
+#include "kernels/cpu/vector_math.h"
+
+namespace dsc::cpu {
+
+using std::int64_t;
+
+namespace {
+
+constexpr std::size_t max_epilogue = 32;
+
+std::vector<MapInput> epilogue_inputs(const ProductSpec& spec) {
+  std::vector<MapInput> inputs = spec.inputs;
+  if (inputs.empty()) inputs.emplace_back();
+  inputs[0].type = DType::f32;  // the tile
+  return inputs;
+}
+
+}  // namespace
+
+Product::Product(const ProductSpec& spec, const Target& target) : spec_(spec), shape_(product_shape(spec, target)) {
+  spec_.inputs = epilogue_inputs(spec);
+  DSC_CHECK(spec_.inputs.size() <= max_epilogue && spec_.outputs.size() <= max_epilogue, "an epilogue has too many operands");
+  if (!shape_.direct)
+    engine_ = MapEngine(spec_.epilogue, shape_.registers, spec_.inputs, spec_.outputs, shape_.register_floats, shape_.row_floats);
+  const ProductShape& s = shape_;
+  const int64_t m_last = spec.m - (s.m_tiles - 1) * s.tile_m, n_last = spec.n - (s.n_tiles - 1) * s.tile_n;
+  const int64_t k_last = (s.k_padded - 1) % s.block_k + 1;
+  for (int short_m = 0; short_m < 2; ++short_m)
+    for (int last_n = 0; last_n < 2; ++last_n)
+      for (int short_k = 0; short_k < 2; ++short_k)
+        for (int accumulate = 0; accumulate < 2; ++accumulate) {
+          // Only the combinations that occur are generated.
+          if ((short_m && m_last == s.tile_m) || (!last_n && s.n_tiles == 1) || (short_k && k_last == s.block_k)) continue;
+          const int64_t width = panel_width(last_n ? s.n_tiles - 1 : 0);
+          GemmShape g;
+          g.type = s.compute;
+          g.m = short_m ? m_last : s.tile_m;
+          // Whole vectors where the tile in scratch has room for them: the panel holds zeros there.
+          g.n = !s.direct && s.pack_b ? width : last_n ? n_last : s.tile_n;
+          g.k = short_k ? k_last : s.block_k;
+          // A single row or column may have any stride.
+          g.lda = std::max(s.pack_a ? s.k_padded : s.a_transposed ? spec.a_k : spec.a_m, s.a_transposed ? g.m : g.k);
+          g.ldb = s.pack_b ? width : std::max(spec.b_k, g.n);
+          g.ldc = s.direct ? std::max(spec.outputs[0].strides[spec.batch.size()], g.n) : s.tile_n;
+          g.a_transposed = s.a_transposed;
+          g.accumulate = accumulate != 0;
+          gemm_[short_m][last_n][short_k][accumulate] = Gemm(g);
+        }
+}
+
+int64_t Product::panel_width(int64_t n_tile) const {
+  return std::min(shape_.tile_n, padded(spec_.n) - n_tile * shape_.tile_n);
+}
+
+// The offset, in elements, of one batch element of A or B. `index` counts all batch elements, or only the distinct ones.
+int64_t Product::batch_offset(bool a, int64_t index, bool among_distinct) const {
+  int64_t offset = a ? spec_.a_offset : spec_.b_offset;
+  for (std::size_t d = spec_.batch.size(); d-- > 0;) {
+    const ProductDim& dim = spec_.batch[d];
+    const int64_t stride = a ? dim.a_stride : dim.b_stride;
+    if (among_distinct && stride == 0) continue;
+    offset += index % dim.size * stride;
+    index /= dim.size;
+  }
+  return offset;
+}
+
+int64_t Product::packed_index(bool a, int64_t batch) const {
+  int64_t index = 0, scale = 1;
+  for (std::size_t d = spec_.batch.size(); d-- > 0;) {
+    const ProductDim& dim = spec_.batch[d];
+    const int64_t i = batch % dim.size;
+    batch /= dim.size;
+    if ((a ? dim.a_stride : dim.b_stride) == 0) continue;
+    index += i * scale;
+    scale *= dim.size;
+  }
+  return index;
+}
+
+int64_t Product::operand_offset(const std::vector<int64_t>& strides, int64_t batch) const {
+  int64_t offset = 0;
+  for (std::size_t d = spec_.batch.size(); d-- > 0;) {
+    offset += batch % spec_.batch[d].size * strides[d];
+    batch /= spec_.batch[d].size;
+  }
+  return offset;
+}
+
+void Product::pack(const ProductOperands& operands, int64_t tile) const {
+  const ProductShape& s = shape_;
+  if (tile < s.a_pack_tiles) {
+    const int64_t batch = tile / s.m_tiles, m0 = tile % s.m_tiles * s.tile_m;
+    Matrix from;
+    from.data = element(operands.a, spec_.a_type, batch_offset(true, batch, true) + m0 * spec_.a_m);
+    from.type = spec_.a_type;
+    from.rows = std::min(s.tile_m, spec_.m - m0), from.columns = spec_.k;
+    from.row_stride = spec_.a_m, from.column_stride = spec_.a_k;
+    char* to = operands.shared + batch * s.a_batch_bytes + m0 * s.k_padded * size_of(s.compute);
+    if (s.compute == DType::bf16) pack_bf16(from, reinterpret_cast<std::uint16_t*>(to), s.k_padded);
+    else pack_f32(from, reinterpret_cast<float*>(to), s.k_padded);
+    return;
+  }
+  tile -= s.a_pack_tiles;
+  const int64_t batch = tile / s.n_tiles, n_tile = tile % s.n_tiles, n0 = n_tile * s.tile_n, width = panel_width(n_tile);
+  Matrix from;
+  from.data = element(operands.b, spec_.b_type, batch_offset(false, batch, true) + n0 * spec_.b_n);
+  from.type = spec_.b_type;
+  from.rows = spec_.k, from.columns = std::min(s.tile_n, spec_.n - n0);
+  from.row_stride = spec_.b_k, from.column_stride = spec_.b_n;
+  char* to = operands.shared + s.b_offset + batch * s.b_batch_bytes + n0 * s.k_padded * size_of(s.compute);
+  if (s.compute == DType::bf16) pack_bf16_pairs(from, reinterpret_cast<std::uint16_t*>(to), width);
+  else pack_f32(from, reinterpret_cast<float*>(to), width);
+}
+
+void Product::compute(const ProductOperands& operands, int64_t tile, char* slot) const {
+  const ProductShape& s = shape_;
+  const int64_t n_tile = tile % s.n_tiles, m_tile = tile / s.n_tiles % s.m_tiles, batch = tile / s.n_tiles / s.m_tiles;
+  const int64_t m0 = m_tile * s.tile_m, n0 = n_tile * s.tile_n;
+  const int64_t rows = std::min(s.tile_m, spec_.m - m0), columns = std::min(s.tile_n, spec_.n - n0), width = panel_width(n_tile);
+  const int64_t bytes = size_of(s.compute);
+  const char *a, *b;
+  int64_t a_step, b_step;  // bytes from one k to the next
+  if (s.pack_a) {
+    a = operands.shared + packed_index(true, batch) * s.a_batch_bytes + m0 * s.k_padded * bytes;
+    a_step = bytes;
+  } else {
+    a = static_cast<const char*>(element(operands.a, spec_.a_type, batch_offset(true, batch, false) + m0 * spec_.a_m));
+    a_step = (s.a_transposed ? spec_.a_k : 1) * bytes;
+  }
+  if (s.pack_b) {
+    b = operands.shared + s.b_offset + packed_index(false, batch) * s.b_batch_bytes + n0 * s.k_padded * bytes;
+    b_step = width * bytes;
+  } else {
+    b = static_cast<const char*>(element(operands.b, spec_.b_type, batch_offset(false, batch, false) + n0 * spec_.b_n));
+    b_step = spec_.b_k * bytes;
+  }
+  float* c = reinterpret_cast<float*>(slot);
+  if (s.direct) {
+    const MapOutput& out = spec_.outputs[0];
+    c = static_cast<float*>(operands.outputs[0]) + out.offset + operand_offset(out.strides, batch) +
+        m0 * out.strides[spec_.batch.size()] + n0;
+  }
+  const auto& kernels = gemm_[rows != s.tile_m][n_tile == s.n_tiles - 1];
+  for (int64_t k = 0; k < s.k_padded; k += s.block_k)
+    kernels[s.k_padded - k < s.block_k][k > 0](a + k * a_step, b + k * b_step, c);
+  if (!s.direct) epilogue(operands, batch, m0, n0, rows, columns, slot);
+}
+
+void Product::epilogue(const ProductOperands& operands, int64_t batch, int64_t m0, int64_t n0, int64_t rows, int64_t columns,
+                       char* slot) const {
+  const std::size_t dims = spec_.batch.size();
+  Access tile_access, in_full[max_epilogue], in_row[max_epilogue], out_full[max_epilogue], out_row[max_epilogue];
+  Access position_full[max_epilogue], position_row[max_epilogue];
+  Block block;
+  block.scratch = reinterpret_cast<float*>(slot + padded(shape_.tile_m * shape_.tile_n) * 4);
+  tile_access.add(rows, shape_.tile_n, 0, rows);
+  tile_access.add(columns, 1, 0, columns);
+  block.inputs[0].base = slot;
+  block.inputs[0].full = &tile_access;
+  int64_t batch_index[max_dims];
+  for (int64_t d = static_cast<int64_t>(dims) - 1, rest = batch; d >= 0; --d) {
+    batch_index[d] = rest % spec_.batch[static_cast<std::size_t>(d)].size;
+    rest /= spec_.batch[static_cast<std::size_t>(d)].size;
+  }
+  for (std::size_t i = 1; i < spec_.inputs.size(); ++i) {
+    const MapInput& in = spec_.inputs[i];
+    int64_t offset = in.offset + m0 * in.strides[dims] + n0 * in.strides[dims + 1];
+    BlockOperand& operand = block.inputs[i];
+    for (std::size_t d = 0; d < dims; ++d) {
+      offset += batch_index[d] * in.strides[d];
+      if (!in.windows.empty()) operand.outside |= batch_index[d] < in.windows[d].lo || batch_index[d] >= in.windows[d].hi;
+    }
+    MapWindow m_window{0, rows}, n_window{0, columns};
+    if (!in.windows.empty()) {
+      m_window = {in.windows[dims].lo - m0, in.windows[dims].hi - m0};
+      n_window = {in.windows[dims + 1].lo - n0, in.windows[dims + 1].hi - n0};
+    }
+    in_full[i].add(rows, in.strides[dims], m_window.lo, m_window.hi);
+    in_row[i] = in_full[i];
+    in_full[i].add(columns, in.strides[dims + 1], n_window.lo, n_window.hi);
+    operand.base = const_cast<void*>(element(operands.epilogue_inputs[i - 1], in.type, offset));
+    operand.full = &in_full[i];
+    operand.row = &in_row[i];
+  }
+  std::size_t position = 0;
+  for (const MapInstruction& in : spec_.epilogue.code) {
+    if (in.op == MapOpcode::store) {
+      const auto i = static_cast<std::size_t>(in.slot);
+      const MapOutput& out = spec_.outputs[i];
+      int64_t offset = out.offset + m0 * out.strides[dims] + n0 * out.strides[dims + 1];
+      BlockOperand& operand = block.outputs[i];
+      for (std::size_t d = 0; d < dims; ++d) {
+        offset += batch_index[d] * out.strides[d];
+        operand.outside |= out.strides[d] == 0 && batch_index[d] > 0;
+      }
+      operand.outside |= (out.strides[dims] == 0 && m0 > 0) || (out.strides[dims + 1] == 0 && n0 > 0);
+      out_full[i].add(rows, out.strides[dims], 0, out.strides[dims] == 0 ? 1 : rows);
+      out_row[i] = out_full[i];
+      out_full[i].add(columns, out.strides[dims + 1], 0, out.strides[dims + 1] == 0 ? 1 : columns);
+      operand.base = element(operands.outputs[i], out.type, offset);
+      const bool full = shape_.registers.kind[static_cast<std::size_t>(in.a)] == RegisterKind::full || out.strides[dims + 1] != 0;
+      operand.full = full ? &out_full[i] : nullptr;
+      operand.row = &out_row[i];
+    } else if (in.op == MapOpcode::position) {
+      const auto d = static_cast<std::size_t>(in.slot);
+      BlockOperand& operand = block.positions[position];
+      position_full[position].add(rows, d == dims ? 1 : 0, 0, rows);
+      position_row[position] = position_full[position];
+      position_full[position].add(columns, d == dims + 1 ? 1 : 0, 0, columns);
+      operand.full = &position_full[position];
+      operand.row = &position_row[position];
+      operand.start = d < dims ? batch_index[d] : d == dims ? m0 : n0;
+      ++position;
+    }
+  }
+  for (int64_t row = 0; row < rows; row += shape_.epilogue_rows) {
+    block.first_row = row;
+    block.rows = std::min(shape_.epilogue_rows, rows - row);
+    block.columns = columns;
+    block.first = row * columns;
+    engine_.run(block);
+  }
+}
+
+namespace {
+
+class ProductKernel final : public Kernel {
+ public:
+  ProductKernel(const ProductSpec& spec, const Bindings& bindings, const Target& target)
+      : product_(spec, target), scratch_(spec, bindings, target), inputs_(bindings.inputs), outputs_(bindings.outputs) {
+    operands_.a = inputs_[0];
+    operands_.b = inputs_[1];
+    operands_.epilogue_inputs = inputs_.data() + 2;
+    operands_.outputs = outputs_.data();
+    operands_.shared = scratch_.shared;
+    const ProductShape& shape = product_.shape();
+    if (shape.pack_tiles > 0) tiles_.push_back(static_cast<int>(shape.pack_tiles));
+    tiles_.push_back(static_cast<int>(shape.tiles));
+  }
+  void run(int phase, int tile, int slot) const override {
+    if (phase + 1 < phases()) product_.pack(operands_, tile);
+    else product_.compute(operands_, tile, scratch_.slot(slot));
+  }
+
+ private:
+  Product product_;
+  Scratch scratch_;
+  std::vector<const void*> inputs_;
+  std::vector<void*> outputs_;
+  ProductOperands operands_;
+};
+
+}  // namespace
+
+KernelPtr make_product(const ProductSpec& spec, const Bindings& bindings, const Target& target) {
+  return std::make_unique<ProductKernel>(spec, bindings, target);
+}
+
+}  // namespace dsc::cpu

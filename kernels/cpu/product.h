@@ -1,0 +1,44 @@
+// The product with its addresses given at run time, so that the classifier can chunk over rows with three of them.
+#pragma once
+
+#include <vector>
+
+#include "compiler/support/kernel_shape.h"
+#include "kernels/cpu/gemm.h"
+#include "kernels/cpu/map_engine.h"
+
+namespace dsc::cpu {
+
+struct ProductOperands {
+  const void* a = nullptr;
+  const void* b = nullptr;
+  const void* const* epilogue_inputs = nullptr;  // slots 1.. of the epilogue, from 0
+  void* const* outputs = nullptr;
+  char* shared = nullptr;  // packed operands
+};
+
+class Product {
+ public:
+  Product(const ProductSpec& spec, const Target& target);
+  const ProductShape& shape() const { return shape_; }
+  // Tiles below a_pack_tiles pack A, the rest up to pack_tiles B.
+  void pack(const ProductOperands& operands, std::int64_t tile) const;
+  void compute(const ProductOperands& operands, std::int64_t tile, char* slot) const;
+
+ private:
+  void epilogue(const ProductOperands& operands, std::int64_t batch, std::int64_t m0, std::int64_t n0, std::int64_t rows,
+                std::int64_t columns, char* slot) const;
+  std::int64_t operand_offset(const std::vector<std::int64_t>& strides, std::int64_t batch) const;
+  // Of `batch` (all dims): its place among those that the operand has.
+  std::int64_t packed_index(bool a, std::int64_t batch) const;
+  std::int64_t batch_offset(bool a, std::int64_t index, bool among_distinct) const;
+  std::int64_t panel_width(std::int64_t n_tile) const;
+
+  ProductSpec spec_;
+  ProductShape shape_;
+  MapEngine engine_;
+  // By [shorter last m tile][last n tile][shorter last k block][accumulate].
+  Gemm gemm_[2][2][2][2];
+};
+
+}  // namespace dsc::cpu
