@@ -24,7 +24,7 @@ enum class VerifyErrorKind : std::uint8_t {
   collective_group, collective_count, collective_type, collective_shape, collective_deadlock, wrong_wire,
   // meaning
   not_performed, performed_twice, performed_wrongly, missing_input, wrong_micro_batch, wrong_value, stale_parameter,
-  unfinished_gradient, unreduced_gradient, reduced_twice, wrong_reduction_time, missing_reduction, accumulation, wrong_scale,
+  unfinished_gradient, unreduced_gradient, reduced_twice, wrong_reduction_time, accumulation, wrong_scale,
   wrong_precision, wrong_piece, norm_table, loss_table, control, wrong_update, missing_update, wrong_decay, read_batch,
 };
 
