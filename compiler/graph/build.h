@@ -1,0 +1,34 @@
+// The inner stages of build_graph: nodes to kernels, kernels to steps.
+#pragma once
+
+#include <vector>
+
+#include "compiler/graph/nodes.h"
+
+namespace dsc {
+
+struct FusionOptions {
+  bool fuse = true;  // false, for tests: every stored value is a step of its own
+};
+
+// One step in the making: the nodes it computes, in order.
+struct Kernel {
+  StepKind kind = StepKind::map;
+  int node = -1;           // product: its dot; heavy: its node
+  std::vector<int> roots;  // map, product: what it computes that may be stored
+  // map
+  AxisList loop;
+  std::optional<AxisList> inner, reduced;
+};
+
+// In program order. Sets `root`, `adds_rows` and `absorbed` of nodes, and `output` of all that is read by another kernel.
+std::vector<Kernel> fuse(Nodes& nodes, const Program& program, const FusionOptions& options);
+
+// What `fuse` and `emit_steps` both walk: the arithmetic of one kernel stops at these.
+bool is_boundary(const Node& node);
+
+Graph emit_steps(Nodes& nodes, const Program& program, std::vector<Kernel>& kernels);
+
+Graph build_graph(const Model& model, DType activation, Purpose purpose, const FusionOptions& options);
+
+}  // namespace dsc
