@@ -17,21 +17,21 @@ std::optional<std::vector<const syntax::Expr*>> match_arguments(const syntax::Ex
       for (at = 0; at < specs.size() && specs[at].name != argument.name->text; ++at) {}
       if (at == specs.size()) {
         fail(diagnostics, Code::unknown_argument, argument.name->range,
-             quoted(callee) + " has no argument " + quoted(argument.name->text), "",
+             ticked(callee) + " has no argument " + ticked(argument.name->text), "",
              specs.empty() ? "it takes none" : suggestion(argument.name->text, names));
         ok = false;
         continue;
       }
     } else if (at >= specs.size()) {
       fail(diagnostics, Code::too_many_arguments, argument.range,
-           quoted(callee) + " takes " + counted(static_cast<std::int64_t>(specs.size()), "argument") + ", and this is number " +
+           ticked(callee) + " takes " + counted(static_cast<std::int64_t>(specs.size()), "argument") + ", and this is number " +
                std::to_string(i + 1),
-           "", specs.empty() ? "" : "it takes " + listed(quoted_all(names), "and"));
+           "", specs.empty() ? "" : "it takes " + listed(ticked_all(names), "and"));
       ok = false;
       break;
     }
     if (given[at]) {
-      fail(diagnostics, Code::too_many_arguments, argument.range, quoted(names[at]) + " is given twice",
+      fail(diagnostics, Code::too_many_arguments, argument.range, ticked(names[at]) + " is given twice",
            "already given by position", "", {{"given here", given[at]->range}});
       ok = false;
     }
@@ -42,8 +42,8 @@ std::optional<std::vector<const syntax::Expr*>> match_arguments(const syntax::Ex
     if (specs[i].required && !given[i]) missing.push_back(specs[i].name);
   if (!missing.empty() && ok) {
     fail(diagnostics, Code::missing_argument, call.range,
-         quoted(callee) + " needs " + listed(quoted_all(missing), "and") + " as well", "",
-         "add " + listed(quoted_all([&] {
+         ticked(callee) + " needs " + listed(ticked_all(missing), "and") + " as well", "",
+         "add " + listed(ticked_all([&] {
            std::vector<std::string> texts;
            for (const std::string& name : missing) texts.push_back(name + ": ...");
            return texts;

@@ -44,11 +44,11 @@ std::optional<std::vector<AxisId>> Elaborator::declared_axes(const Instance& ins
       std::vector<std::string> candidates = {"batch", "seq"};
       for (const auto& [text, candidate] : instance.names)
         if (candidate.kind == Binding::Kind::axis) candidates.emplace_back(text);
-      fail(diagnostics_, Code::unknown_axis, name.range, quoted(name.text) + " is no axis here", "", suggestion(name.text, candidates));
+      fail(diagnostics_, Code::unknown_axis, name.range, ticked(name.text) + " is no axis here", "", suggestion(name.text, candidates));
       return std::nullopt;
     }
     if (std::find(axes.begin(), axes.end(), *binding->axis) != axes.end()) {
-      fail(diagnostics_, Code::axis_repeated, name.range, quoted(name.text) + " stands twice in this type", "", "",
+      fail(diagnostics_, Code::axis_repeated, name.range, ticked(name.text) + " stands twice in this type", "", "",
            {{"the axis comes from here", model_.axis(*binding->axis).source}});
       return std::nullopt;
     }
@@ -62,7 +62,7 @@ bool Elaborator::check_axes(const std::vector<AxisId>& declared, bool open, cons
   const std::vector<AxisId> missing = without(declared, actual), extra = without(actual, declared);
   const auto names = [&](const std::vector<AxisId>& axes) {
     std::vector<std::string> texts;
-    for (AxisId axis : axes) texts.push_back(quoted(program_.axis_name(axis)));
+    for (AxisId axis : axes) texts.push_back(ticked(program_.axis_name(axis)));
     return listed(texts, "and");
   };
   if (!missing.empty()) complaint = "lacks " + names(missing);
@@ -108,13 +108,13 @@ Value Elaborator::checked_input(const Frame& frame, const syntax::Input& input, 
     value = rounded(constant(value.scalar.number, place, frame), place, frame);
   const std::string wanted = declared_text(input.type, *declared, model_);
   if (value.kind != Value::Kind::tensor || op(value).type != type_of(input.type.kind)) {
-    fail(diagnostics_, Code::wrong_type, place, quoted(input.name.text) + " of " + quoted(instance.module->name.text) + " is " + wanted + ", and this is " + describe(value),
+    fail(diagnostics_, Code::wrong_type, place, ticked(input.name.text) + " of " + ticked(instance.module->name.text) + " is " + wanted + ", and this is " + describe(value),
          "", input.type.kind == syntax::TypeKind::real && value.kind == Value::Kind::tensor && op(value).type == ValueType::integer ? "`real(...)` makes it real" : "", {{"declared here", input.range}});
     return {};
   }
   std::string complaint;
   if (!check_axes(*declared, input.type.others.has_value(), op(value).axes, others, complaint)) {
-    fail(diagnostics_, Code::axes_disagree, place, quoted(input.name.text) + " of " + quoted(instance.module->name.text) + " is " + wanted + ", and this is " + describe(value),
+    fail(diagnostics_, Code::axes_disagree, place, ticked(input.name.text) + " of " + ticked(instance.module->name.text) + " is " + wanted + ", and this is " + describe(value),
          complaint, "", {{"declared here", input.range}});
     return {};
   }
@@ -127,7 +127,7 @@ Value Elaborator::checked_result(const Frame& frame, const syntax::Type& type, c
   if (!declared) return {};
   for (std::size_t i = 0; i < declared->size(); ++i)
     if (std::find(instance.made.begin(), instance.made.end(), (*declared)[i]) != instance.made.end()) {
-      fail(diagnostics_, Code::made_axis_in_result, type.axes[i].range, "axis " + quoted(type.axes[i].text) + " belongs to the instance, and stands in its result",
+      fail(diagnostics_, Code::made_axis_in_result, type.axes[i].range, "axis " + ticked(type.axes[i].text) + " belongs to the instance, and stands in its result",
            "", "take it as a formal, `axis " + type.axes[i].text + "`, so that the caller has it too", {{"made here", model_.axis((*declared)[i]).source}});
       return {};
     }
@@ -137,13 +137,13 @@ Value Elaborator::checked_result(const Frame& frame, const syntax::Type& type, c
   const bool scalar_result = value.kind == Value::Kind::scalar && !type.tensor && type.kind == syntax::TypeKind::real;
   if (scalar_result) value = constant(value.scalar.number, place, frame);
   if (value.kind != Value::Kind::tensor || op(value).type != type_of(type.kind)) {
-    fail(diagnostics_, Code::wrong_type, place, "forward of " + quoted(instance.module->name.text) + " returns " + wanted + ", and this is " + describe(value), "", "",
+    fail(diagnostics_, Code::wrong_type, place, "forward of " + ticked(instance.module->name.text) + " returns " + wanted + ", and this is " + describe(value), "", "",
          {{"declared here", type.range}});
     return {};
   }
   std::string complaint;
   if (!check_axes(*declared, type.others.has_value(), op(value).axes, others, complaint)) {
-    fail(diagnostics_, Code::axes_disagree, place, "forward of " + quoted(instance.module->name.text) + " returns " + wanted + ", and this is " + describe(value), complaint, "",
+    fail(diagnostics_, Code::axes_disagree, place, "forward of " + ticked(instance.module->name.text) + " returns " + wanted + ", and this is " + describe(value), complaint, "",
          {{"declared here", type.range}});
     return {};
   }
@@ -234,16 +234,16 @@ void Elaborator::repeat(const Statement& statement, Frame& frame) {
   for (const syntax::Name& name : statement.arrays) {
     const Binding* binding = lookup(frame, name.text);
     if (!binding) {
-      fail(diagnostics_, Code::unknown_name, name.range, quoted(name.text) + " stands for nothing here", "", suggestion(name.text, visible(frame)));
+      fail(diagnostics_, Code::unknown_name, name.range, ticked(name.text) + " stands for nothing here", "", suggestion(name.text, visible(frame)));
       return;
     }
     if (binding->kind != Binding::Kind::array) {
-      fail(diagnostics_, Code::wrong_kind_of_name, name.range, quoted(name.text) + " is no array of instances", "", "declare it with `sub " + name.text + "[axis] = ...`");
+      fail(diagnostics_, Code::wrong_kind_of_name, name.range, ticked(name.text) + " is no array of instances", "", "declare it with `sub " + name.text + "[axis] = ...`");
       return;
     }
     if (!arrays.empty() && arrays[0].axis != binding->axis) {
-      fail(diagnostics_, Code::arrays_differ, name.range, quoted(name.text) + " is over " + quoted(program_.axis_name(*binding->axis)) + ", and " +
-               quoted(statement.arrays[0].text) + " over " + quoted(program_.axis_name(*arrays[0].axis)));
+      fail(diagnostics_, Code::arrays_differ, name.range, ticked(name.text) + " is over " + ticked(program_.axis_name(*binding->axis)) + ", and " +
+               ticked(statement.arrays[0].text) + " over " + ticked(program_.axis_name(*arrays[0].axis)));
       return;
     }
     arrays.push_back(*binding);
@@ -284,7 +284,7 @@ void Elaborator::check_carries(const std::vector<Statement>& body, const Names& 
       const bool both_scalars = was.kind == Value::Kind::scalar && is.kind == Value::Kind::scalar;
       const bool same = was.kind == Value::Kind::tensor && is.kind == Value::Kind::tensor && op(was).type == op(is).type && same_set(op(was).axes, op(is).axes);
       if (from_zero || both_scalars || same) continue;
-      fail(diagnostics_, Code::carry_changes, target.range, quoted(target.text) + " is " + describe(was) + " when an iteration begins, and " + describe(is) + " when it ends", "",
+      fail(diagnostics_, Code::carry_changes, target.range, ticked(target.text) + " is " + describe(was) + " when an iteration begins, and " + describe(is) + " when it ends", "",
            "what a `repeat` carries keeps its type; name the result differently, or bring it back to the same axes");
     }
   }
@@ -312,7 +312,7 @@ std::vector<Value> Elaborator::call_instance(int index, const Expr& call, Frame&
 
 std::vector<Value> Elaborator::run_function(const syntax::Function& function, std::size_t file, const Expr& call, Frame& caller) {
   if (std::find(active_.begin(), active_.end(), &function) != active_.end()) {
-    fail(diagnostics_, Code::endless_recursion, call.callee, "function " + quoted(function.name.text) + " calls itself", "", "functions are expanded, so none may contain itself",
+    fail(diagnostics_, Code::endless_recursion, call.callee, "function " + ticked(function.name.text) + " calls itself", "", "functions are expanded, so none may contain itself",
          {{"declared here", function.name.range}});
     return errors(1);
   }
@@ -343,7 +343,7 @@ std::vector<Value> Elaborator::run_function(const syntax::Function& function, st
         binding.scalar = formal.kind == syntax::FormalKind::real ? Scalar::of(value.scalar.number) : value.scalar;
         const bool fits = value.kind == Value::Kind::scalar && (formal.kind == syntax::FormalKind::real || value.scalar.whole);
         if (!fits && !bad(value))
-          fail(diagnostics_, Code::wrong_type, expr.range, quoted(formal.name.text) + " of " + quoted(function.name.text) + " is " +
+          fail(diagnostics_, Code::wrong_type, expr.range, ticked(formal.name.text) + " of " + ticked(function.name.text) + " is " +
                    (formal.kind == syntax::FormalKind::real ? "a real" : "an int") + ", and this is " + describe(value), "", "", {{"declared here", formal.range}});
         ok = ok && fits;
       }

@@ -31,10 +31,10 @@ std::optional<AxisId> Elaborator::axis_of(const Expr& expr, const Frame& frame) 
     std::vector<std::string> axes;
     for (const std::string& name : visible(frame))
       if (lookup(frame, name)->kind == Binding::Kind::axis) axes.push_back(name);
-    fail(diagnostics_, Code::unknown_axis, expr.range, quoted(expr.text) + " is no axis here", "", suggestion(expr.text, axes));
+    fail(diagnostics_, Code::unknown_axis, expr.range, ticked(expr.text) + " is no axis here", "", suggestion(expr.text, axes));
     return std::nullopt;
   }
-  fail(diagnostics_, Code::unknown_axis, expr.range, quoted(syntax::print(expr)) + " is no axis", "", "an axis is given by its name");
+  fail(diagnostics_, Code::unknown_axis, expr.range, ticked(syntax::print(expr)) + " is no axis", "", "an axis is given by its name");
   return std::nullopt;
 }
 
@@ -57,7 +57,7 @@ Value Elaborator::named(const Expr& expr, Frame& frame) {
   const Binding* binding = lookup(frame, expr.text);
   if (!binding && expr.text == "pi") return scalar(Scalar::of(M_PI));
   if (!binding) {
-    fail(diagnostics_, Code::unknown_name, expr.range, quoted(expr.text) + " stands for nothing here", "", suggestion(expr.text, visible(frame)));
+    fail(diagnostics_, Code::unknown_name, expr.range, ticked(expr.text) + " stands for nothing here", "", suggestion(expr.text, visible(frame)));
     return {};
   }
   switch (binding->kind) {
@@ -67,7 +67,7 @@ Value Elaborator::named(const Expr& expr, Frame& frame) {
     case Binding::Kind::parameter: return parameter(*binding->parameter, expr.range, frame);
     default: break;
   }
-  fail(diagnostics_, Code::wrong_kind_of_name, expr.range, quoted(expr.text) + " is " + (binding->kind == Binding::Kind::array ? "an array of instances" : "an instance") + ", not a value", "",
+  fail(diagnostics_, Code::wrong_kind_of_name, expr.range, ticked(expr.text) + " is " + (binding->kind == Binding::Kind::array ? "an array of instances" : "an instance") + ", not a value", "",
        "call it: `" + expr.text + "(...)`");
   return {};
 }
@@ -80,12 +80,12 @@ Value Elaborator::eval(const Expr& expr, Frame& frame) {
     case ExprKind::real: return scalar(Scalar::of(expr.number));
     case ExprKind::name: return named(expr, frame);
     case ExprKind::quantity:
-      fail(diagnostics_, Code::wrong_unit, expr.range, "a plain number is wanted here, without the unit " + quoted(expr.unit));
+      fail(diagnostics_, Code::wrong_unit, expr.range, "a plain number is wanted here, without the unit " + ticked(expr.unit));
       return {};
     case ExprKind::call: {
       std::vector<Value> values = eval_all(expr, frame);
       if (values.size() == 1) return values[0];
-      fail(diagnostics_, Code::result_count, expr.range, quoted(expr.text) + " returns " + std::to_string(values.size()) + " values, and one is wanted here", "",
+      fail(diagnostics_, Code::result_count, expr.range, ticked(expr.text) + " returns " + std::to_string(values.size()) + " values, and one is wanted here", "",
            "assign them first: `a, b = " + expr.text + "(...)`");
       return {};
     }
@@ -104,10 +104,10 @@ Value Elaborator::eval(const Expr& expr, Frame& frame) {
       return compared(expr.text, a, b, expr, frame);
     }
     case ExprKind::path:
-      fail(diagnostics_, Code::wrong_kind_of_name, expr.range, quoted(expr.text) + " is no value here", "", "what belongs to an instance is reached by calling it");
+      fail(diagnostics_, Code::wrong_kind_of_name, expr.range, ticked(expr.text) + " is no value here", "", "what belongs to an instance is reached by calling it");
       return {};
     default:
-      fail(diagnostics_, Code::wrong_type, expr.range, quoted(syntax::print(expr)) + " is neither a tensor nor a number");
+      fail(diagnostics_, Code::wrong_type, expr.range, ticked(syntax::print(expr)) + " is neither a tensor nor a number");
       return {};
   }
 }
@@ -122,14 +122,14 @@ std::optional<int> Elaborator::element(const Expr& call, const Binding& binding,
     if (index.kind == Value::Kind::scalar && index.scalar.whole && index.scalar.integer >= 0 && index.scalar.integer < count)
       return binding.instances[index.scalar.integer];
     if (!program_.sizes_known) return binding.instances[0];
-    fail(diagnostics_, Code::unknown_path, segment.range, quoted(segment.name.text) + " has the elements 0 to " + std::to_string(count - 1), "");
+    fail(diagnostics_, Code::unknown_path, segment.range, ticked(segment.name.text) + " has the elements 0 to " + std::to_string(count - 1), "");
     return std::nullopt;
   }
   if (binding.kind == Binding::Kind::array)
-    fail(diagnostics_, Code::wrong_kind_of_name, call.callee, quoted(segment.name.text) + " is an array of instances", "",
+    fail(diagnostics_, Code::wrong_kind_of_name, call.callee, ticked(segment.name.text) + " is an array of instances", "",
          "walk it with `repeat " + segment.name.text + " as element { ... }`, or index it");
   else
-    fail(diagnostics_, Code::wrong_kind_of_name, call.callee, quoted(call.text) + (binding.kind == Binding::Kind::instance ? " is one instance, no array" : " cannot be called"));
+    fail(diagnostics_, Code::wrong_kind_of_name, call.callee, ticked(call.text) + (binding.kind == Binding::Kind::instance ? " is one instance, no array" : " cannot be called"));
   return std::nullopt;
 }
 
@@ -145,7 +145,7 @@ std::vector<Value> Elaborator::eval_all(const Expr& expr, Frame& frame) {
     if (const Operation* core = operation_named(first)) return {operation(*core, expr, frame)};
   } else if (const Binding* binding = lookup(frame, first);
              binding && (binding->kind == Binding::Kind::instance || binding->kind == Binding::Kind::array)) {
-    fail(diagnostics_, Code::wrong_kind_of_name, expr.callee, quoted(expr.text) + " belongs to another module", "", "call " + quoted(first) + " itself");
+    fail(diagnostics_, Code::wrong_kind_of_name, expr.callee, ticked(expr.text) + " belongs to another module", "", "call " + ticked(first) + " itself");
     return {Value()};
   }
   std::vector<std::string> more;
@@ -155,7 +155,7 @@ std::vector<Value> Elaborator::eval_all(const Expr& expr, Frame& frame) {
   std::optional<Callee> callee = find_callee(program_.files, frame.file, expr, more, diagnostics_);
   if (!callee) return {Value()};
   if (callee->module) {
-    fail(diagnostics_, Code::wrong_kind_of_name, expr.callee, quoted(expr.text) + " is a module, and is called through an instance", "",
+    fail(diagnostics_, Code::wrong_kind_of_name, expr.callee, ticked(expr.text) + " is a module, and is called through an instance", "",
          "declare `sub name = " + expr.text + "(...)`, and call `name(...)`", {{"declared here", callee->module->name.range}});
     return {Value()};
   }

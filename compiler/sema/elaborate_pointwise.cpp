@@ -38,7 +38,7 @@ bool Elaborator::real_operand(Value& value, const Expr& at, bool round, const Ca
   if (bad(value)) return false;
   if (!is_real_tensor(value)) {
     const bool integer = value.kind == Value::Kind::tensor && op(value).type == ValueType::integer;
-    fail(diagnostics_, is_loss(value) ? Code::loss_arithmetic : Code::wrong_type, at.range, quoted(call.operation.name) + " wants a real tensor, and this is " + describe(value), "",
+    fail(diagnostics_, is_loss(value) ? Code::loss_arithmetic : Code::wrong_type, at.range, ticked(call.operation.name) + " wants a real tensor, and this is " + describe(value), "",
          integer ? "`real(...)` makes it real" : "");
     return false;
   }
@@ -49,15 +49,15 @@ bool Elaborator::real_operand(Value& value, const Expr& at, bool round, const Ca
 bool Elaborator::integer_operand(const Value& value, const Expr& at, const Call& call) {
   if (bad(value)) return false;
   if (value.kind == Value::Kind::tensor && op(value).type == ValueType::integer) return true;
-  fail(diagnostics_, Code::wrong_type, at.range, quoted(call.operation.name) + " wants indices, an int tensor, and this is " + describe(value));
+  fail(diagnostics_, Code::wrong_type, at.range, ticked(call.operation.name) + " wants indices, an int tensor, and this is " + describe(value));
   return false;
 }
 
 bool Elaborator::has_axis(const Value& value, AxisId axis, const Expr& at, const Call& call) {
   const std::vector<AxisId>& axes = op(value).axes;
   if (std::find(axes.begin(), axes.end(), axis) != axes.end()) return true;
-  fail(diagnostics_, Code::axes_disagree, at.range, quoted(call.operation.name) + " works along " + quoted(program_.axis_name(axis)) + ", and this is " + describe(value),
-       "lacks " + quoted(program_.axis_name(axis)));
+  fail(diagnostics_, Code::axes_disagree, at.range, ticked(call.operation.name) + " works along " + ticked(program_.axis_name(axis)) + ", and this is " + describe(value),
+       "lacks " + ticked(program_.axis_name(axis)));
   return false;
 }
 
@@ -65,7 +65,7 @@ std::optional<Scalar> Elaborator::number(const Expr& expr, Frame& frame, const c
   Value value = eval(expr, frame);
   if (bad(value)) return std::nullopt;
   if (value.kind == Value::Kind::scalar) return value.scalar;
-  fail(diagnostics_, Code::wrong_type, expr.range, quoted(what) + " is a number known when the file is checked, and this is " + describe(value));
+  fail(diagnostics_, Code::wrong_type, expr.range, ticked(what) + " is a number known when the file is checked, and this is " + describe(value));
   return std::nullopt;
 }
 
@@ -124,7 +124,7 @@ Value Elaborator::loss_sum(const std::string& op, const Value& a, const Value& b
   const bool both = sum && is_loss(a) && is_loss(b);
   const bool factor = (op == "*" && (a.kind == Value::Kind::scalar || b.kind == Value::Kind::scalar)) || (op == "/" && b.kind == Value::Kind::scalar);
   if (!both && !factor) {
-    fail(diagnostics_, Code::loss_arithmetic, expr.range, "this combines " + describe(a) + " and " + describe(b) + " by " + quoted(op), "",
+    fail(diagnostics_, Code::loss_arithmetic, expr.range, "this combines " + describe(a) + " and " + describe(b) + " by " + ticked(op), "",
          "a loss is a sum of loss terms with constant factors");
     return {};
   }
@@ -147,7 +147,7 @@ Value Elaborator::binary(const std::string& text, const Value& a, const Value& b
     const Value& x = i == 0 ? a : b;
     if (x.kind == Value::Kind::scalar || is_real_tensor(x)) continue;
     const bool integer = x.kind == Value::Kind::tensor && op(x).type == ValueType::integer;
-    fail(diagnostics_, Code::wrong_type, expr.children[i].range, quoted(text) + " wants real operands, and this is " + describe(x), "",
+    fail(diagnostics_, Code::wrong_type, expr.children[i].range, ticked(text) + " wants real operands, and this is " + describe(x), "",
          integer ? "`real(...)` makes it real" : "a comparison may stand only in `where` and `require`");
     return {};
   }
@@ -171,7 +171,7 @@ Value Elaborator::compared(const std::string& text, const Value& a, const Value&
     if (x.kind == Value::Kind::tensor && op(x).type == ValueType::integer) x = to_real(x, expr.range, frame);
     else if (is_real_tensor(x)) x = settled(x, expr.children[i].range, frame);
     else {
-      fail(diagnostics_, is_loss(x) ? Code::loss_arithmetic : Code::wrong_type, expr.children[i].range, quoted(text) + " compares real tensors, and this is " + describe(x));
+      fail(diagnostics_, is_loss(x) ? Code::loss_arithmetic : Code::wrong_type, expr.children[i].range, ticked(text) + " compares real tensors, and this is " + describe(x));
       return {};
     }
   }
@@ -272,7 +272,7 @@ Value Elaborator::reduction(const Call& call) {
   for (std::size_t i = 0; i < over->size(); ++i) {
     if (!has_axis(x, (*over)[i], *call.args[0], call)) return {};
     if (std::find(over->begin(), over->begin() + static_cast<std::ptrdiff_t>(i), (*over)[i]) == over->begin() + static_cast<std::ptrdiff_t>(i)) continue;
-    fail(diagnostics_, Code::axis_repeated, over_expr->range, quoted(program_.axis_name((*over)[i])) + " stands twice in `over`");
+    fail(diagnostics_, Code::axis_repeated, over_expr->range, ticked(program_.axis_name((*over)[i])) + " stands twice in `over`");
     return {};
   }
   const bool batch = std::find(over->begin(), over->end(), model_.batch) != over->end();
@@ -282,7 +282,7 @@ Value Elaborator::reduction(const Call& call) {
     for (AxisId axis : op(x).axes) all.push_back(program_.axis_name(axis));
     std::string axes;
     for (const std::string& name : all) axes += (axes.empty() ? "" : ", ") + name;
-    whole_batch_error(call, model_.batch, quoted(call.operation.name) + " over `batch` mixes its rows", "only a loss term may: `mean(..., over: (" + axes + "))`");
+    whole_batch_error(call, model_.batch, ticked(call.operation.name) + " over `batch` mixes its rows", "only a loss term may: `mean(..., over: (" + axes + "))`");
     return {};
   }
   if (std::string_view(call.operation.name) == "softmax") return softmax(call, x, *over);

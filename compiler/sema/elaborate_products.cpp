@@ -21,7 +21,7 @@ Value Elaborator::operation(const Operation& core, const Expr& expr, Frame& fram
   auto given = match_arguments(expr, core.arguments, core.name, diagnostics_);
   if (!given) return {};
   if (frame.in_function() && core.group == OperationClass::other) {
-    fail(diagnostics_, Code::not_in_a_function, expr.callee, quoted(core.name) + " cannot stand in a function", "", "a function holds pointwise operations and reductions; write a module");
+    fail(diagnostics_, Code::not_in_a_function, expr.callee, ticked(core.name) + " cannot stand in a function", "", "a function holds pointwise operations and reductions; write a module");
     return {};
   }
   const Call call{core, expr, std::move(*given), frame};
@@ -55,7 +55,7 @@ Value Elaborator::dot(const Call& call) {
     if (!keep) return {};
     for (AxisId axis : *keep) {
       if (has(x, axis) && has(w, axis)) continue;
-      fail(diagnostics_, Code::axes_disagree, call.args[2]->range, "`keep` names " + quoted(program_.axis_name(axis)) + ", which the operands do not share",
+      fail(diagnostics_, Code::axes_disagree, call.args[2]->range, "`keep` names " + ticked(program_.axis_name(axis)) + ", which the operands do not share",
            describe(a) + " and " + describe(b), "it keeps axes that both operands have");
       return {};
     }
@@ -88,9 +88,9 @@ bool Elaborator::index_bounds(const Call& call, OpId ids, AxisId over) {
   if (source.kind == OpKind::positions && program_.sizes_known && model_.axis(*source.along).size > axis.size) {
     const Axis& along = model_.axis(*source.along);
     const std::string name = program_.axis_name(*source.along), table = program_.axis_name(over);
-    fail(diagnostics_, Code::lookup_out_of_bounds, call.expr.range, "positions of " + quoted(name) + " (" + std::to_string(along.size) + ") reach past the end of " + quoted(table) + " (" + std::to_string(axis.size) + ")",
-         "", name == "seq" ? "make `sequence` at most " + std::to_string(axis.size) + ", or " + quoted(table) + " at least " + std::to_string(along.size) : "",
-         {{quoted(name) + " is " + std::to_string(along.size) + " here", along.source}, {quoted(table) + " is " + std::to_string(axis.size) + " here", axis.source}});
+    fail(diagnostics_, Code::lookup_out_of_bounds, call.expr.range, "positions of " + ticked(name) + " (" + std::to_string(along.size) + ") reach past the end of " + ticked(table) + " (" + std::to_string(axis.size) + ")",
+         "", name == "seq" ? "make `sequence` at most " + std::to_string(axis.size) + ", or " + ticked(table) + " at least " + std::to_string(along.size) : "",
+         {{ticked(name) + " is " + std::to_string(along.size) + " here", along.source}, {ticked(table) + " is " + std::to_string(axis.size) + " here", axis.source}});
     return false;
   }
   const std::vector<OpId> operands = source.operands;
@@ -113,7 +113,7 @@ Value Elaborator::lookup_rows(const Call& call) {
   for (AxisId axis : op(table).axes) {
     if (axis == *over) continue;
     if (has(result.axes, axis)) {
-      fail(diagnostics_, Code::axis_repeated, call.expr.range, "both the table and the indices have " + quoted(program_.axis_name(axis)), describe(table) + " and " + describe(ids));
+      fail(diagnostics_, Code::axis_repeated, call.expr.range, "both the table and the indices have " + ticked(program_.axis_name(axis)), describe(table) + " and " + describe(ids));
       return {};
     }
     result.axes.push_back(axis);
@@ -146,7 +146,7 @@ Value Elaborator::cross_entropy(const Call& call) {
   std::sort(left.begin(), left.end());
   std::sort(wanted.begin(), wanted.end());
   if (left != wanted) {
-    fail(diagnostics_, Code::axes_disagree, call.expr.range, "cross_entropy of " + describe(x) + " with " + describe(ids) + " over " + quoted(program_.axis_name(*over)), "",
+    fail(diagnostics_, Code::axes_disagree, call.expr.range, "cross_entropy of " + describe(x) + " with " + describe(ids) + " over " + ticked(program_.axis_name(*over)), "",
          "the first operand has the axes of the indices, and `over`");
     return {};
   }
@@ -178,14 +178,14 @@ bool Elaborator::attend_mask(const Call& call, Op& result) {
     result.mask = Mask::window;
     result.window = n->integer;
   } else {
-    fail(diagnostics_, Code::unknown_choice, mask.range, quoted(syntax::print(mask)) + " is no mask", "", "it may be `causal`, `full` or `window(n)`");
+    fail(diagnostics_, Code::unknown_choice, mask.range, ticked(syntax::print(mask)) + " is no mask", "", "it may be `causal`, `full` or `window(n)`");
     return false;
   }
   return true;
 }
 
 // Sorts k's or v's axes into those shared with q (its own, or major factors of its own) and the rest.
-bool Elaborator::attend_axes(const Call& call, const Value& q, const Value& other, AxisId along, AxisId contract, const Expr& at, bool is_v,
+bool Elaborator::attend_axes(const Value& q, const Value& other, AxisId along, AxisId contract, const Expr& at, bool is_v,
                              std::vector<AxisId>& own, std::vector<AxisId>& shared) {
   std::vector<AxisId> covered;
   for (AxisId axis : op(other).axes) {
@@ -204,16 +204,16 @@ bool Elaborator::attend_axes(const Call& call, const Value& q, const Value& othe
   }
   for (AxisId axis : op(q).axes) {
     if (axis == along || axis == contract || has(covered, axis)) continue;
-    fail(diagnostics_, Code::axes_disagree, at.range, "q has " + quoted(program_.axis_name(axis)) + ", and this is " + describe(other), "lacks it",
+    fail(diagnostics_, Code::axes_disagree, at.range, "q has " + ticked(program_.axis_name(axis)) + ", and this is " + describe(other), "lacks it",
          "k and v have each other axis of q, or its major factor in a `product`");
     return false;
   }
   const std::size_t most = is_v ? 1 : 0;
   if (own.size() == most) return true;
   std::vector<std::string> names;
-  for (AxisId axis : own) names.push_back(quoted(program_.axis_name(axis)));
+  for (AxisId axis : own) names.push_back(ticked(program_.axis_name(axis)));
   fail(diagnostics_, Code::axes_disagree, at.range, is_v && own.empty() ? "v has no axis of its own, and this is " + describe(other) : "q, " + describe(q) + ", has no " + listed(names, "and"), "",
-       is_v ? "v has one axis that q lacks, or " + quoted(program_.axis_name(contract)) : "k's axes are q's, or the major factor of one of q's in a `product`");
+       is_v ? "v has one axis that q lacks, or " + ticked(program_.axis_name(contract)) : "k's axes are q's, or the major factor of one of q's in a `product`");
   return false;
 }
 
@@ -227,15 +227,15 @@ Value Elaborator::attend(const Call& call) {
   if (!ok || !along || !contract || !attend_mask(call, result)) return {};
   if (whole_batch_error(call, *along, "attend along `batch` mixes its rows", "") || whole_batch_error(call, *contract, "attend sums over `batch`", "")) return {};
   if (*along == *contract) {
-    fail(diagnostics_, Code::axes_disagree, call.args[4]->range, "attend works along and contracts the same axis, " + quoted(program_.axis_name(*along)));
+    fail(diagnostics_, Code::axes_disagree, call.args[4]->range, "attend works along and contracts the same axis, " + ticked(program_.axis_name(*along)));
     return {};
   }
   if (!has_axis(q, *along, *call.args[0], call) || !has_axis(q, *contract, *call.args[0], call) || !has_axis(k, *along, *call.args[1], call) ||
       !has_axis(k, *contract, *call.args[1], call) || !has_axis(v, *along, *call.args[2], call))
     return {};
   std::vector<AxisId> none, own, k_shared, v_shared;
-  if (!attend_axes(call, q, k, *along, *contract, *call.args[1], false, none, k_shared) ||
-      !attend_axes(call, q, v, *along, *contract, *call.args[2], true, own, v_shared))
+  if (!attend_axes(q, k, *along, *contract, *call.args[1], false, none, k_shared) ||
+      !attend_axes(q, v, *along, *contract, *call.args[2], true, own, v_shared))
     return {};
   std::sort(k_shared.begin(), k_shared.end());
   std::sort(v_shared.begin(), v_shared.end());
@@ -264,13 +264,13 @@ Value Elaborator::rotate(const Call& call) {
   if (whole_batch_error(call, *along, "positions in `batch` depend on which rows are together", "") || whole_batch_error(call, *pairs, "rotate mixes rows of `batch`", "")) return {};
   if (!has_axis(x, *along, *call.args[0], call) || !has_axis(x, *pairs, *call.args[0], call)) return {};
   if (*along == *pairs) {
-    fail(diagnostics_, Code::axes_disagree, call.args[2]->range, "rotate works along and pairs the same axis, " + quoted(program_.axis_name(*along)));
+    fail(diagnostics_, Code::axes_disagree, call.args[2]->range, "rotate works along and pairs the same axis, " + ticked(program_.axis_name(*along)));
     return {};
   }
   const Axis& axis = model_.axis(*pairs);
   if (axis.size % 2 != 0 && program_.sizes_known) {
-    fail(diagnostics_, Code::sizes_do_not_fit, call.args[2]->range, quoted(program_.axis_name(*pairs)) + " (" + std::to_string(axis.size) + ") is odd, and rotate turns pairs", "", "",
-         {{quoted(program_.axis_name(*pairs)) + " is " + std::to_string(axis.size) + " here", axis.source}});
+    fail(diagnostics_, Code::sizes_do_not_fit, call.args[2]->range, ticked(program_.axis_name(*pairs)) + " (" + std::to_string(axis.size) + ") is odd, and rotate turns pairs", "", "",
+         {{ticked(program_.axis_name(*pairs)) + " is " + std::to_string(axis.size) + " here", axis.source}});
     return {};
   }
   Op result;

@@ -29,7 +29,7 @@ Value Elaborator::shape_operand(const Call& call) {
   Value x = eval(*call.args[0], call.frame);
   if (bad(x)) return x;
   if (x.kind != Value::Kind::tensor || (op(x).type != ValueType::real && op(x).type != ValueType::integer)) {
-    fail(diagnostics_, Code::wrong_type, call.args[0]->range, quoted(call.operation.name) + " wants a tensor, and this is " + describe(x));
+    fail(diagnostics_, Code::wrong_type, call.args[0]->range, ticked(call.operation.name) + " wants a tensor, and this is " + describe(x));
     return {};
   }
   return settled(x, call.args[0]->range, call.frame);
@@ -37,7 +37,7 @@ Value Elaborator::shape_operand(const Call& call) {
 
 bool Elaborator::fresh_axis(const Call& call, const Value& x, AxisId axis, const Expr& at) {
   if (!has(op(x).axes, axis)) return true;
-  fail(diagnostics_, Code::axis_repeated, at.range, describe(x) + " has " + quoted(program_.axis_name(axis)) + " already", "", quoted(call.operation.name) + " wants an axis that its operand lacks");
+  fail(diagnostics_, Code::axis_repeated, at.range, describe(x) + " has " + ticked(program_.axis_name(axis)) + " already", "", ticked(call.operation.name) + " wants an axis that its operand lacks");
   return false;
 }
 
@@ -47,7 +47,7 @@ Value Elaborator::reshape(const Call& call) {
   const bool merge_like = call.operation.kind == OpKind::merge, unmerge_like = call.operation.kind == OpKind::unmerge;
   if (arrow.kind != ExprKind::arrow) {
     const char* form = merge_like ? "`(a b) -> c`" : unmerge_like ? "`c -> (a b)`" : "`a -> b`";
-    fail(diagnostics_, Code::wrong_type, arrow.range, quoted(call.operation.name) + " wants axes as " + form + ", and this is " + quoted(syntax::print(arrow)));
+    fail(diagnostics_, Code::wrong_type, arrow.range, ticked(call.operation.name) + " wants axes as " + form + ", and this is " + ticked(syntax::print(arrow)));
     return {};
   }
   if (bad(x)) return x;
@@ -55,10 +55,10 @@ Value Elaborator::reshape(const Call& call) {
   if (!from || !to) return {};
   for (const std::vector<AxisId>* axes : {&*from, &*to})
     for (AxisId axis : *axes)
-      if (whole_batch_error(call, axis, quoted(call.operation.name) + " changes the axis `batch`", "")) return {};
+      if (whole_batch_error(call, axis, ticked(call.operation.name) + " changes the axis `batch`", "")) return {};
   const std::size_t from_count = merge_like ? std::max<std::size_t>(2, from->size()) : 1, to_count = unmerge_like ? std::max<std::size_t>(2, to->size()) : 1;
   if (from->size() != from_count || to->size() != to_count) {
-    fail(diagnostics_, Code::wrong_type, arrow.range, quoted(call.operation.name) + " cannot use " + quoted(syntax::print(arrow)), "",
+    fail(diagnostics_, Code::wrong_type, arrow.range, ticked(call.operation.name) + " cannot use " + ticked(syntax::print(arrow)), "",
          merge_like ? "write `(a b) -> c`" : unmerge_like ? "write `c -> (a b)`" : "write `a -> b`");
     return {};
   }
@@ -73,14 +73,14 @@ Value Elaborator::reshape(const Call& call) {
 
 Value Elaborator::rename_or_slice(const Call& call, const Value& x, AxisId from, AxisId to) {
   const std::int64_t whole = model_.axis(from).size, part = model_.axis(to).size;
-  const std::vector<Note> notes = {{quoted(program_.axis_name(from)) + " is " + std::to_string(whole) + " here", model_.axis(from).source},
-                                   {quoted(program_.axis_name(to)) + " is " + std::to_string(part) + " here", model_.axis(to).source}};
+  const std::vector<Note> notes = {{ticked(program_.axis_name(from)) + " is " + std::to_string(whole) + " here", model_.axis(from).source},
+                                   {ticked(program_.axis_name(to)) + " is " + std::to_string(part) + " here", model_.axis(to).source}};
   Op result;
   result.from = from;
   result.to = to;
   if (call.operation.kind == OpKind::rename && whole != part && program_.sizes_known) {
-    fail(diagnostics_, Code::sizes_do_not_fit, call.args[1]->range, "rename from " + quoted(program_.axis_name(from)) + " (" + std::to_string(whole) + ") to " +
-             quoted(program_.axis_name(to)) + " (" + std::to_string(part) + ")", "the sizes differ", "", notes);
+    fail(diagnostics_, Code::sizes_do_not_fit, call.args[1]->range, "rename from " + ticked(program_.axis_name(from)) + " (" + std::to_string(whole) + ") to " +
+             ticked(program_.axis_name(to)) + " (" + std::to_string(part) + ")", "the sizes differ", "", notes);
     return {};
   }
   if (call.operation.kind == OpKind::slice) {
@@ -89,7 +89,7 @@ Value Elaborator::rename_or_slice(const Call& call, const Value& x, AxisId from,
     const bool fits = offset->whole && offset->integer >= 0 && offset->integer <= whole - part;
     if (!fits && program_.sizes_known) {
       fail(diagnostics_, Code::sizes_do_not_fit, call.expr.range, "elements " + str(*offset) + " to " + std::to_string((offset->whole ? offset->integer : 0) + part - 1) + " of " +
-               quoted(program_.axis_name(from)) + ", which has " + std::to_string(whole), "", "", notes);
+               ticked(program_.axis_name(from)) + ", which has " + std::to_string(whole), "", "", notes);
       return {};
     }
     result.offset = fits ? offset->integer : 0;
@@ -104,7 +104,7 @@ bool Elaborator::declared_product(const Call& call, AxisId whole, const std::vec
   if (std::find(products.begin(), products.end(), factors) != products.end()) return true;
   std::string text;
   for (AxisId axis : factors) text += (text.empty() ? "" : " * ") + program_.axis_name(axis);
-  fail(diagnostics_, Code::not_a_product, call.args[1]->range, quoted(program_.axis_name(whole)) + " is not declared as the product " + text, "",
+  fail(diagnostics_, Code::not_a_product, call.args[1]->range, ticked(program_.axis_name(whole)) + " is not declared as the product " + text, "",
        "declare it in the module: `product " + program_.axis_name(whole) + " = " + text + "`");
   return false;
 }
@@ -153,7 +153,7 @@ Value Elaborator::concat(const Call& call) {
   const bool ok = real_operand(x, *call.args[0], false, call) & real_operand(y, *call.args[1], false, call);
   const Expr& arrow = *call.args[2];
   if (arrow.kind != ExprKind::arrow || arrow.children[0].children.size() != 2) {
-    fail(diagnostics_, Code::wrong_type, arrow.range, "concat wants axes as `(a b) -> c`, and this is " + quoted(syntax::print(arrow)));
+    fail(diagnostics_, Code::wrong_type, arrow.range, "concat wants axes as `(a b) -> c`, and this is " + ticked(syntax::print(arrow)));
     return {};
   }
   std::optional<std::vector<AxisId>> parts = axes_of(arrow.children[0], call.frame);
@@ -174,8 +174,8 @@ Value Elaborator::concat(const Call& call) {
   }
   const std::int64_t a = model_.axis(first).size, b = model_.axis(second).size, c = model_.axis(*to).size;
   if (a + b != c && program_.sizes_known) {
-    fail(diagnostics_, Code::sizes_do_not_fit, arrow.range, quoted(program_.axis_name(*to)) + " is " + std::to_string(c) + ", and " + std::to_string(a) + " + " + std::to_string(b) + " is " + std::to_string(a + b), "", "",
-         {{quoted(program_.axis_name(*to)) + " is " + std::to_string(c) + " here", model_.axis(*to).source}});
+    fail(diagnostics_, Code::sizes_do_not_fit, arrow.range, ticked(program_.axis_name(*to)) + " is " + std::to_string(c) + ", and " + std::to_string(a) + " + " + std::to_string(b) + " is " + std::to_string(a + b), "", "",
+         {{ticked(program_.axis_name(*to)) + " is " + std::to_string(c) + " here", model_.axis(*to).source}});
     return {};
   }
   std::replace(axes.begin(), axes.end(), first, *to);

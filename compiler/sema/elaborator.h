@@ -109,7 +109,7 @@ class Elaborator {
   Value cross_entropy(const Call& call);
   Value attend(const Call& call);
   bool attend_mask(const Call& call, Op& result);
-  bool attend_axes(const Call& call, const Value& q, const Value& other, AxisId along, AxisId contract, const syntax::Expr& at, bool is_v,
+  bool attend_axes(const Value& q, const Value& other, AxisId along, AxisId contract, const syntax::Expr& at, bool is_v,
                    std::vector<AxisId>& own, std::vector<AxisId>& shared);
   Value rotate(const Call& call);
   Value reshape(const Call& call);

@@ -63,7 +63,7 @@ class Loader {
     const std::string name = use.library.starts_with("std.") ? use.library.substr(4) : "";
     std::optional<std::string_view> text = name.empty() ? std::nullopt : syntax::stdlib_text(name);
     if (!text) {
-      fail(diagnostics_, Code::used_file_missing, use.target, "the standard library has no " + quoted(use.library), "",
+      fail(diagnostics_, Code::used_file_missing, use.target, "the standard library has no " + ticked(use.library), "",
            suggestion(use.library, names));
       return std::nullopt;
     }
@@ -78,7 +78,7 @@ class Loader {
     if (auto old = known_.find(key_of(path)); old != known_.end()) return old->second;
     std::optional<std::string> text = read(path);
     if (!text) {
-      fail(diagnostics_, Code::used_file_missing, use.target, "the file " + quoted(use.path) + " cannot be read", "",
+      fail(diagnostics_, Code::used_file_missing, use.target, "the file " + ticked(use.path) + " cannot be read", "",
            "the path is relative to the folder of this file");
       return std::nullopt;
     }
@@ -95,12 +95,12 @@ class Loader {
 
 void declare(const syntax::Name& name, std::map<std::string_view, SourceRange>& taken, Diagnostics& diagnostics) {
   if (operation_named(name.text)) {
-    fail(diagnostics, Code::name_taken, name.range, quoted(name.text) + " is a core operation", "", "choose another name");
+    fail(diagnostics, Code::name_taken, name.range, ticked(name.text) + " is a core operation", "", "choose another name");
     return;
   }
   auto [old, fresh] = taken.try_emplace(name.text, name.range);
   if (!fresh)
-    fail(diagnostics, Code::name_taken, name.range, quoted(name.text) + " is declared twice in this file", "",
+    fail(diagnostics, Code::name_taken, name.range, ticked(name.text) + " is declared twice in this file", "",
          "modules and functions share one set of names", {{"first declared here", old->second}});
 }
 
@@ -155,14 +155,14 @@ std::optional<Callee> find_callee(const Files& files, std::size_t from, const sy
   if (found.empty()) {
     std::vector<std::string> names = visible_names(files, from);
     names.insert(names.end(), more.begin(), more.end());
-    fail(diagnostics, Code::unknown_callee, call.callee, "there is no operation, function, module or instance " + quoted(call.text), "",
+    fail(diagnostics, Code::unknown_callee, call.callee, "there is no operation, function, module or instance " + ticked(call.text), "",
          suggestion(call.text, names));
     return std::nullopt;
   }
   if (found.size() > 1) {
     std::vector<Note> notes;
     for (const Callee& callee : found) notes.push_back({"declared here", callee.module ? callee.module->name.range : callee.function->name.range});
-    fail(diagnostics, Code::ambiguous_name, call.callee, quoted(call.text) + " is visible from " + std::to_string(found.size()) + " files", "",
+    fail(diagnostics, Code::ambiguous_name, call.callee, ticked(call.text) + " is visible from " + std::to_string(found.size()) + " files", "",
          "give one file a name, as in `use std.nn as nn`, and write `nn." + name + "`", std::move(notes));
     return std::nullopt;
   }

@@ -24,7 +24,7 @@ class Instantiator {
   std::optional<int> run(const syntax::Module& module, std::size_t file, const Expr* call, int caller, const std::string& path,
                          const std::string& generic) {
     if (std::find(active_.begin(), active_.end(), &module) != active_.end()) {
-      fail(diagnostics_, Code::endless_recursion, call->callee, "module " + quoted(module.name.text) + " contains itself", "",
+      fail(diagnostics_, Code::endless_recursion, call->callee, "module " + ticked(module.name.text) + " contains itself", "",
            "an instance holds its own instances, so the chain of modules must end", {{"declared here", module.name.range}});
       return std::nullopt;
     }
@@ -57,7 +57,7 @@ class Instantiator {
       axis = old->second;
     } else {
       if (!size.whole || size.integer < 1 || size.integer > kMaxAxis) {
-        fail(diagnostics_, Code::bad_axis_size, source, "axis " + quoted(name) + " cannot have the size " + str(size), "",
+        fail(diagnostics_, Code::bad_axis_size, source, "axis " + ticked(name) + " cannot have the size " + str(size), "",
              "a size is a whole number from 1 to 2,147,483,647");
         return std::nullopt;
       }
@@ -89,7 +89,7 @@ class Instantiator {
     std::optional<Scalar> number = evaluate(value, scalar_names(program_, where), program_.folding());
     if (!number) return false;
     if (formal.kind == FormalKind::integer && !number->whole) {
-      fail(diagnostics_, Code::wrong_type, value.range, quoted(formal.name.text) + " is an int, and this is " + str(*number));
+      fail(diagnostics_, Code::wrong_type, value.range, ticked(formal.name.text) + " is an int, and this is " + str(*number));
       return false;
     }
     Binding binding;
@@ -162,10 +162,9 @@ class Instantiator {
     const Binding* binding = program_.find(index, name.text);
     if (binding && binding->kind == Binding::Kind::axis) return binding->axis;
     std::vector<std::string> axes;
-    for (const Names* names : {&program_.instances[index].names, static_cast<const Names*>(&program_.builtins)})
-      for (const auto& [text, candidate] : *names)
-        if (candidate.kind == Binding::Kind::axis) axes.emplace_back(text);
-    fail(diagnostics_, Code::unknown_axis, name.range, quoted(name.text) + " is no axis here", "", suggestion(name.text, axes));
+    for (const std::string& text : visible_names(program_, index))
+      if (program_.find(index, text)->kind == Binding::Kind::axis) axes.push_back(text);
+    fail(diagnostics_, Code::unknown_axis, name.range, ticked(name.text) + " is no axis here", "", suggestion(name.text, axes));
     return std::nullopt;
   }
 
@@ -185,8 +184,8 @@ class Instantiator {
     if (!whole) return false;
     Axis& axis = program_.model.axes[whole->index()];
     if (program_.sizes_known && axis.size != size) {
-      fail(diagnostics_, Code::not_a_product, item.range, quoted(item.whole.text) + " is " + std::to_string(axis.size) + ", and " + sizes + " is " + std::to_string(size),
-           "", "", {{quoted(item.whole.text) + " is " + std::to_string(axis.size) + " here", axis.source}});
+      fail(diagnostics_, Code::not_a_product, item.range, ticked(item.whole.text) + " is " + std::to_string(axis.size) + ", and " + sizes + " is " + std::to_string(size),
+           "", "", {{ticked(item.whole.text) + " is " + std::to_string(axis.size) + " here", axis.source}});
       return false;
     }
     if (std::find(axis.products.begin(), axis.products.end(), factors) == axis.products.end()) axis.products.push_back(factors);
@@ -201,7 +200,7 @@ class Instantiator {
     else if (call && word == "normal") parameter.init = InitKind::normal;
     else if (call && word == "uniform") parameter.init = InitKind::uniform;
     else {
-      fail(diagnostics_, Code::bad_parameter, line.init.range, quoted(syntax::print(line.init)) + " is no initialiser", "",
+      fail(diagnostics_, Code::bad_parameter, line.init.range, ticked(syntax::print(line.init)) + " is no initialiser", "",
            "it may be `zeros`, `ones`, `normal(std)` or `uniform(bound)`");
       return false;
     }
@@ -211,7 +210,7 @@ class Instantiator {
     std::optional<Scalar> value = evaluate(*(*given)[0], scalar_names(program_, index), program_.folding());
     if (!value) return false;
     if (!(value->number >= 0) || value->number > 1e30) {
-      fail(diagnostics_, Code::bad_parameter, (*given)[0]->range, quoted(word) + " cannot have the width " + str(*value), "", "it is a number from 0");
+      fail(diagnostics_, Code::bad_parameter, (*given)[0]->range, ticked(word) + " cannot have the width " + str(*value), "", "it is a number from 0");
       return false;
     }
     parameter.init_value = value->number;
@@ -228,13 +227,13 @@ class Instantiator {
         return false;
       }
       if (std::find(parameter.axes.begin(), parameter.axes.end(), *axis) != parameter.axes.end()) {
-        fail(diagnostics_, Code::axis_repeated, name.range, quoted(name.text) + " stands twice in this type", "",
+        fail(diagnostics_, Code::axis_repeated, name.range, ticked(name.text) + " stands twice in this type", "",
              "make a second axis of the same size: `axis other = " + name.text + "`");
         return false;
       }
       parameter.axes.push_back(*axis);
       if (__builtin_mul_overflow(elements, program_.model.axis(*axis).size, &elements) || elements > kMaxElements) {
-        fail(diagnostics_, Code::too_large, line.range, "parameter " + quoted(parameter.path) + " has more than 2^62 elements");
+        fail(diagnostics_, Code::too_large, line.range, "parameter " + ticked(parameter.path) + " has more than 2^62 elements");
         return false;
       }
     }
@@ -248,7 +247,7 @@ class Instantiator {
       return false;
     }
     if (line.decay && line.decay->text != "none") {
-      fail(diagnostics_, Code::bad_parameter, line.decay->range, quoted(line.decay->text) + " may not follow `decay`", "", "it may be `none`");
+      fail(diagnostics_, Code::bad_parameter, line.decay->range, ticked(line.decay->text) + " may not follow `decay`", "", "it may be `none`");
       return false;
     }
     Parameter parameter;
@@ -269,7 +268,7 @@ class Instantiator {
     std::optional<Callee> callee = find_callee(program_.files, file, item.module, {}, diagnostics_);
     if (!callee) return false;
     if (!callee->module) {
-      fail(diagnostics_, Code::wrong_kind_of_name, item.module.callee, quoted(item.module.text) + " is a function, and `sub` wants a module", "",
+      fail(diagnostics_, Code::wrong_kind_of_name, item.module.callee, ticked(item.module.text) + " is a function, and `sub` wants a module", "",
            "call it in forward", {{"declared here", callee->function->name.range}});
       return false;
     }
@@ -299,7 +298,7 @@ class Instantiator {
       const Binding* binding = program_.find(index, expr.text);
       if (binding && binding->kind == Binding::Kind::axis) {
         const Axis& axis = program_.model.axis(*binding->axis);
-        notes.push_back({quoted(expr.text) + " is " + std::to_string(axis.size) + " here", axis.source});
+        notes.push_back({ticked(expr.text) + " is " + std::to_string(axis.size) + " here", axis.source});
       }
     }
     for (const Expr& child : expr.children) note_sizes(index, child, notes);
@@ -313,7 +312,7 @@ class Instantiator {
     if (!program_.sizes_known || compare(item.condition.text, *a, *b)) return true;
     std::vector<Note> notes;
     note_sizes(index, item.condition, notes);
-    fail(diagnostics_, Code::requirement_fails, item.range, "module " + quoted(program_.instances[index].module->name.text) + " requires " + syntax::print(item.condition),
+    fail(diagnostics_, Code::requirement_fails, item.range, "module " + ticked(program_.instances[index].module->name.text) + " requires " + syntax::print(item.condition),
          str(*a) + " " + item.condition.text + " " + str(*b) + " does not hold", "", std::move(notes));
     return false;
   }
@@ -366,9 +365,9 @@ ScalarNames scalar_names(const Program& program, int instance) {
     if (binding && binding->kind == Binding::Kind::axis) return Scalar::of(program.model.axis(*binding->axis).size);
     if (binding && binding->kind == Binding::Kind::scalar) return binding->scalar;
     if (binding)
-      fail(program.diagnostics, Code::wrong_kind_of_name, name.range, quoted(name.text) + " is no number", "", "sizes are computed from axes, formals and numbers");
+      fail(program.diagnostics, Code::wrong_kind_of_name, name.range, ticked(name.text) + " is no number", "", "sizes are computed from axes, formals and numbers");
     else
-      fail(program.diagnostics, Code::unknown_name, name.range, quoted(name.text) + " stands for nothing here", "",
+      fail(program.diagnostics, Code::unknown_name, name.range, ticked(name.text) + " stands for nothing here", "",
            suggestion(name.text, visible_names(program, instance)));
     return std::nullopt;
   };
@@ -378,7 +377,7 @@ std::optional<int> instantiate_model(Program& program, const syntax::Expr& call)
   std::optional<Callee> callee = find_callee(program.files, 0, call, {}, program.diagnostics);
   if (!callee) return std::nullopt;
   if (!callee->module) {
-    fail(program.diagnostics, Code::wrong_kind_of_name, call.callee, quoted(call.text) + " is a function, and `train.model` wants a module");
+    fail(program.diagnostics, Code::wrong_kind_of_name, call.callee, ticked(call.text) + " is a function, and `train.model` wants a module");
     return std::nullopt;
   }
   return Instantiator(program).run(*callee->module, callee->file, &call, -1, "", "");

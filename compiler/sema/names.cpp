@@ -20,7 +20,7 @@ bool is_rule_word(std::string_view name) {
 }
 
 void reserved(const Name& name, const std::string& why, Diagnostics& diagnostics) {
-  fail(diagnostics, Code::reserved_name, name.range, quoted(name.text) + " cannot be a name here", why, "choose another name");
+  fail(diagnostics, Code::reserved_name, name.range, ticked(name.text) + " cannot be a name here", why, "choose another name");
 }
 
 bool check_free(const Name& name, Diagnostics& diagnostics) {
@@ -52,7 +52,7 @@ class NameSet {
     const char* what;
   };
   void taken(const Name& name, const Entry& old) {
-    fail(diagnostics_, Code::name_taken, name.range, quoted(name.text) + " is the name of " + (std::string_view(old.what) == "axis" || std::string_view(old.what) == "instance" ? "an " : "a ") + old.what + " already",
+    fail(diagnostics_, Code::name_taken, name.range, ticked(name.text) + " is the name of " + (std::string_view(old.what) == "axis" || std::string_view(old.what) == "instance" ? "an " : "a ") + old.what + " already",
          "", "axes, formals, parameters, instances and values share one set of names", {{"declared here", old.range}});
   }
   Diagnostics& diagnostics_;
@@ -84,7 +84,7 @@ void check_assigned(const std::vector<Statement>& body, const std::set<std::stri
         names.assign(target);
       }
       if (!reads.contains(target.text))
-        fail(diagnostics, Code::unused_value, target.range, quoted(target.text) + " is never used", "", "use it, or remove it");
+        fail(diagnostics, Code::unused_value, target.range, ticked(target.text) + " is never used", "", "use it, or remove it");
     }
     check_assigned(statement.body, reads, names, diagnostics);
   }
@@ -137,11 +137,11 @@ void check_names(const syntax::Module& module, Diagnostics& diagnostics) {
       names.declare(module.subs[item.index].name, "instance");
     }
   }
-  const std::string what = "the forward of module " + quoted(module.name.text);
+  const std::string what = "the forward of module " + ticked(module.name.text);
   if (module.forwards.size() != 1) {
     const bool none = module.forwards.empty();
     fail(diagnostics, Code::bad_body, none ? module.name.range : module.forwards[1].signature,
-         "module " + quoted(module.name.text) + (none ? " has no `forward`" : " has a second `forward`"), "", "a module has exactly one");
+         "module " + ticked(module.name.text) + (none ? " has no `forward`" : " has a second `forward`"), "", "a module has exactly one");
     if (none) return;
   }
   const syntax::Forward& forward = module.forwards[0];
@@ -155,7 +155,7 @@ void check_names(const syntax::Function& function, Diagnostics& diagnostics) {
     if (formal.kind == syntax::FormalKind::tensor) names.assign(formal.name);
     else names.declare(formal.name, "formal");
   }
-  check_body(function.body, function.name.range, "function " + quoted(function.name.text), names, diagnostics);
+  check_body(function.body, function.name.range, "function " + ticked(function.name.text), names, diagnostics);
 }
 
 }  // namespace dsc::sema

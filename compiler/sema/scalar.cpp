@@ -118,11 +118,11 @@ std::optional<Scalar> evaluate(const Expr& expr, const ScalarNames& names, const
       break;
     }
     case ExprKind::quantity:
-      fail(folding.diagnostics, Code::wrong_unit, expr.range, "a plain number is wanted here, without the unit " + quoted(expr.unit));
+      fail(folding.diagnostics, Code::wrong_unit, expr.range, "a plain number is wanted here, without the unit " + ticked(expr.unit));
       return std::nullopt;
     default: break;
   }
-  fail(folding.diagnostics, Code::wrong_kind_of_value, expr.range, "a number is wanted here, not " + quoted(syntax::print(expr)));
+  fail(folding.diagnostics, Code::wrong_kind_of_value, expr.range, "a number is wanted here, not " + ticked(syntax::print(expr)));
   return std::nullopt;
 }
 

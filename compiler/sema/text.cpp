@@ -10,7 +10,7 @@ void fail(Diagnostics& diagnostics, Code code, SourceRange range, std::string me
   diagnostics.add({code, Severity::error, std::move(message), range, std::move(label), std::move(notes), std::move(help)});
 }
 
-std::string quoted(std::string_view name) { return "`" + std::string(name) + "`"; }
+std::string ticked(std::string_view name) { return "`" + std::string(name) + "`"; }
 
 std::string listed(const std::vector<std::string>& items, const char* last) {
   std::string text;
@@ -21,17 +21,17 @@ std::string listed(const std::vector<std::string>& items, const char* last) {
   return text;
 }
 
-std::vector<std::string> quoted_all(const std::vector<std::string>& names) {
+std::vector<std::string> ticked_all(const std::vector<std::string>& names) {
   std::vector<std::string> out;
-  for (const std::string& name : names) out.push_back(quoted(name));
+  for (const std::string& name : names) out.push_back(ticked(name));
   return out;
 }
 
 std::string suggestion(const std::string& word, const std::vector<std::string>& candidates) {
   std::string near = nearest(word, candidates);
-  if (!near.empty()) return "did you mean " + quoted(near) + "?";
+  if (!near.empty()) return "did you mean " + ticked(near) + "?";
   if (candidates.empty() || candidates.size() > 12) return "";
-  return "it may be " + listed(quoted_all(candidates));
+  return "it may be " + listed(ticked_all(candidates));
 }
 
 std::string counted(std::int64_t n, const char* noun) {

@@ -14,10 +14,10 @@ void fail(Diagnostics& diagnostics, Code code, SourceRange range, std::string me
           std::string help = {}, std::vector<Note> notes = {});
 
 // `x`
-std::string quoted(std::string_view name);
+std::string ticked(std::string_view name);
 // "1, 2 or 4"; "a and b" with last = "and".
 std::string listed(const std::vector<std::string>& items, const char* last = "or");
-std::vector<std::string> quoted_all(const std::vector<std::string>& names);
+std::vector<std::string> ticked_all(const std::vector<std::string>& names);
 // "did you mean `x`?", or else "it may be `a`, `b` or `c`" where there are few, or "".
 std::string suggestion(const std::string& word, const std::vector<std::string>& candidates);
 // "1 element", "2 elements".
