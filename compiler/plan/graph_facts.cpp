@@ -157,27 +157,14 @@ GraphFacts graph_facts(const Model& model, OpId result, bool gradients) {
     }
   }
 
-  // The segments of an op as a reader of a parameter: its own, or through views those of what reads them.
-  std::vector<std::vector<int>> segments(n);
-  for (std::size_t i = n; i-- > 0;) {
-    if (!facts.differentiated[i]) continue;
-    if (is_view(model.ops[i].kind)) {
-      for (const OperandOf& user : facts.users[i]) segments[i].insert(segments[i].end(), segments[user.op].begin(), segments[user.op].end());
-    } else {
-      segments[i] = {model.ops[i].segment};
-    }
-    std::sort(segments[i].begin(), segments[i].end());
-    segments[i].erase(std::unique(segments[i].begin(), segments[i].end()), segments[i].end());
-  }
   for (std::size_t i = 0; i < n; ++i) {
     const Op& op = model.ops[i];
     if (op.kind != OpKind::parameter || !facts.differentiated[i]) continue;
     std::size_t p = op.parameter->index();
-    for (const OperandOf& use : facts.users[i])
-      for (int segment : segments[use.op]) {
-        facts.sites[p].push_back({use, segment});
-        facts.segments[p].push_back(segment);
-      }
+    for (const OperandOf& use : facts.users[i]) {
+      facts.sites[p].push_back({use, model.ops[use.op].segment});
+      facts.segments[p].push_back(model.ops[use.op].segment);
+    }
     std::sort(facts.segments[p].begin(), facts.segments[p].end());
     facts.segments[p].erase(std::unique(facts.segments[p].begin(), facts.segments[p].end()), facts.segments[p].end());
   }

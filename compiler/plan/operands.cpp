@@ -79,6 +79,7 @@ void check_program(const MapProgram& program, std::size_t inputs, std::size_t ou
   std::vector<bool> written(program.registers, false), stored(outputs, false);
   for (const MapInstruction& code : program.code) {
     using O = MapOpcode;
+    if (code.per_row) return problem.set("a constant that the lowering has not divided by the rows");
     int reads = 0;
     switch (code.op) {
       case O::load: case O::constant: case O::position: reads = 0; break;

@@ -57,7 +57,7 @@ DSC_FIELDS(TrainSpec) {
 DSC_FIELDS(MeshAxis) { v("name", s.name); v("size", s.size); v("source", s.source); }
 DSC_FIELDS(AutoChoice) { v("key", s.key); v("value", s.value); v("reason", s.reason); }
 DSC_FIELDS(LayoutSpec) {
-  v("name", s.name); v("mesh", s.mesh); v("batch_axes", s.batch_axes); v("zero_stage", s.zero_stage);
+  v("name", s.name); v("mesh", s.mesh); v("batch_axes", s.batch_axes); v("zero_stage", s.zero_stage); v("stage_auto", s.stage_auto);
   v("micro_batch", s.micro_batch); v("wire_bf16", s.wire_bf16); v("overlap", s.overlap); v("bucket", s.bucket);
   v("prefetch", s.prefetch); v("persist_below", s.persist_below); v("max_live", s.max_live);
   v("reuse_distance", s.reuse_distance); v("source", s.source); v("zero_source", s.zero_source);
@@ -80,7 +80,7 @@ DSC_FIELDS(Contract) {
 // ---- kernels ----
 DSC_FIELDS(MapInstruction) {
   v("op", s.op); v("result", s.result); v("a", s.a); v("b", s.b); v("c", s.c); v("slot", s.slot); v("number", s.number);
-  v("type", s.type);
+  v("type", s.type); v("per_row", s.per_row);
 }
 DSC_FIELDS(MapProgram) { v("registers", s.registers); v("code", s.code); }
 DSC_FIELDS(MapWindow) { v("lo", s.lo); v("hi", s.hi); }
