@@ -27,7 +27,6 @@ struct Step {
         x(small.buffer("x", kRows * kWidth)), y(small.buffer("y", kRows * kWidth)),
         gradient(small.buffer("gradient", ranks() * kPiece)), reduced(small.buffer("reduced", kPiece)),
         weights(small.buffer("weights", ranks() * kPiece)) {
-    small.finish();
     Section loop{"middle", 0, 3, {}};
     loop.instructions = {
         small.read("read", small.whole(tokens), small.whole(targets), 2, 8),
@@ -49,6 +48,7 @@ struct Step {
     last.instructions[3].waits = {1};
     last.instructions[4].waits = {3};
     small.plan.programs = {{"step", {loop, last}}};
+    small.finish();
   }
 
   std::int64_t ranks() const { return small.plan.contract.layout.world_size(); }

@@ -34,7 +34,7 @@ BufferUse SmallPlan::piece(BufferId id, std::int64_t elements) const {
 }
 
 Instruction SmallPlan::scale(const std::string& name, BufferUse a, BufferUse out, std::int64_t rows, std::int64_t width,
-                             double factor, double term) const {
+                             double factor, double term) {
   MapSpec spec;
   spec.outer = {rows};
   spec.reduced = {false};
@@ -54,6 +54,10 @@ Instruction SmallPlan::scale(const std::string& name, BufferUse a, BufferUse out
   instruction.op = KernelSpec(spec);
   instruction.inputs = {a};
   instruction.outputs = {out};
+  if (const Bytes scratch = workspace_of(spec, plan.target).total(); scratch.value > 0) {
+    const BufferId id = buffer(name + " scratch", scratch.value, DType::u8);
+    instruction.workspace = whole(id);
+  }
   return instruction;
 }
 

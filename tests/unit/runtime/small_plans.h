@@ -21,9 +21,10 @@ struct SmallPlan {
   dsc::BufferUse whole(dsc::BufferId id) const;
   dsc::BufferUse piece(dsc::BufferId id, std::int64_t elements) const;
 
-  // out[i] = a[i] * factor + term over `rows` rows of `width` elements; the rows are what the kernel may cut into tiles.
+  // out[i] = a[i] * factor + term over `rows` rows of `width` elements; the rows are what the kernel may cut into tiles. Its
+  // scratch is a buffer of its own.
   dsc::Instruction scale(const std::string& name, dsc::BufferUse a, dsc::BufferUse out, std::int64_t rows, std::int64_t width,
-                         double factor, double term) const;
+                         double factor, double term);
   dsc::Instruction read(const std::string& name, dsc::BufferUse tokens, dsc::BufferUse targets, std::int64_t rows,
                         std::int64_t sequence) const;
   dsc::Instruction collective(const std::string& name, dsc::CollectiveKind kind, dsc::BufferUse from, dsc::BufferUse to,
