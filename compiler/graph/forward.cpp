@@ -75,7 +75,8 @@ struct Forward {
       return nodes.pointwise(MapOpcode::multiply, {sum, nodes.constant(share)}, op.axes);
     }
     // Scaled before the sum over rows, which nothing may follow within one map.
-    int scaled = nodes.pointwise(MapOpcode::multiply, {x, nodes.constant(share, true)}, nodes[x].axes);
+    int factor = nodes.constant(share, true);
+    int scaled = nodes.pointwise(MapOpcode::multiply, {x, factor}, nodes[x].axes);
     return nodes.reduce(MapOpcode::inner_sum, scaled, op.over);
   }
 
@@ -237,6 +238,7 @@ struct Forward {
       AxisList axes = view_axes(nodes.read(x).view);
       int result = nodes.result(step, axes, false, TensorRole::contribution);
       nodes[result].op = of;
+      nodes[result].forward = false;
       return result;
     };
     std::vector<int>& gradients = d.loss_gradients[(classifier ? source : id).index()];

@@ -231,10 +231,10 @@ class Fusion {
     if (kernels_[kernel].kind == StepKind::map) last_map_ = kernel, last_reader_[id] = kernel;
   }
 
-  // What a kernel has just computed is at hand there only as itself, not through a view.
+  // What a kernel has just computed is at hand there only as itself, not through a view, and never a sum over its rows.
   bool at_hand(const Cone& cone, int kernel) const {
     return std::all_of(cone.leaves.begin(), cone.leaves.end(), [&](const Leaf& leaf) {
-      return position(leaf.base) < kernel || (position(leaf.base) == kernel && leaf.node == leaf.base);
+      return position(leaf.base) < kernel || (position(leaf.base) == kernel && leaf.node == leaf.base && !nodes_[leaf.base].adds_rows);
     });
   }
 

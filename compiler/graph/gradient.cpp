@@ -95,9 +95,7 @@ struct Backward {
     int sum = items[0];
     for (std::size_t i = 1; i < items.size(); ++i) sum = add_to(sum, items[i], i + 1 == items.size(), model.op(of).axes);
     if (!rounds_gradient(model, of)) return sum;
-    int rounded = nodes.round(sum);
-    if (rounded != sum) nodes[rounded].role = TensorRole::gradient;
-    return rounded;
+    return nodes.round(sum);
   }
 
   int total(OpId of) {

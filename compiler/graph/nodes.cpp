@@ -41,12 +41,12 @@ int Nodes::position(AxisId axis) {
   return add(std::move(node));
 }
 
-int Nodes::pointwise(MapOpcode opcode, std::vector<int> in, const AxisList& axes) {
+int Nodes::pointwise(MapOpcode opcode, std::vector<int> in, AxisList axes) {
   Node node;
   node.kind = NodeKind::pointwise;
   node.opcode = opcode;
   node.in = std::move(in);
-  node.axes = axes;
+  node.axes = std::move(axes);
   return add(std::move(node));
 }
 
@@ -185,7 +185,7 @@ int Nodes::plain(int x) {
   return copy_once(x, list_[x].axes);
 }
 
-int Nodes::dot(int a, int b, const AxisList& contracted, const AxisList& batch, const AxisList& result) {
+int Nodes::dot(int a, int b, const AxisList& contracted, const AxisList& batch, AxisList result) {
   a = plain(a);
   b = plain(b);
   // The result's last axis belongs to B where it can, so that rows of C are contiguous.

@@ -85,7 +85,7 @@ class Nodes {
   int leaf(NodeKind kind, const AxisList& axes, bool exact, bool integer);
   int constant(double number, bool per_row = false);
   int position(AxisId axis);
-  int pointwise(MapOpcode opcode, std::vector<int> in, const AxisList& axes);
+  int pointwise(MapOpcode opcode, std::vector<int> in, AxisList axes);
   // Over the operands' joined axes.
   int pointwise(MapOpcode opcode, std::vector<int> in);
   int round(int x);  // x itself where it is exact
@@ -95,7 +95,7 @@ class Nodes {
   int copy(int x, const AxisList& axes);
   // The group `from` of x's axes read as `to`; makes the axes of `from` adjacent first where they are not.
   int view(int x, const AxisList& from, const AxisList& to, std::int64_t offset);
-  int dot(int a, int b, const AxisList& contracted, const AxisList& batch, const AxisList& result);
+  int dot(int a, int b, const AxisList& contracted, const AxisList& batch, AxisList result);
   int heavy(StepKind kind, std::vector<int> in, OpId op);
   int result(int heavy, const AxisList& axes, bool exact, TensorRole role);
 

@@ -275,8 +275,13 @@ struct Reference {
       case OpKind::attend: {
         for (double& x : g.data) x = rounded(x, activation);
         Array dq = zeros(op.operands[0]), dk = zeros(op.operands[1]), dv = zeros(op.operands[2]);
-        Array stored = value(id);  // as stored: rounded
-        for (double& x : stored.data) x = rounded(x, activation);
+        // The output as stored: rounded where that is all that follows it.
+        Array stored = value(id);
+        bool only_rounded = true;
+        for (const Op& user : model.ops)
+          for (OpId x : user.operands) only_rounded = only_rounded && (x != id || user.kind == OpKind::round);
+        if (only_rounded)
+          for (double& x : stored.data) x = rounded(x, activation);
         attend_gradient(model, op, value(op.operands[0]), value(op.operands[1]), value(op.operands[2]), stored, g, dq, dk, dv);
         give(id, 0, dq), give(id, 1, dk);
         return give(id, 2, dv);
