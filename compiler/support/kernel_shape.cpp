@@ -142,7 +142,10 @@ MapShape map_shape(const MapSpec& spec, const Target&) {
     if (in.op != MapOpcode::reduce_sum && in.op != MapOpcode::reduce_max) continue;
     MapReduction reduction;
     reduction.instruction = static_cast<int>(i);
-    if (shape.registers.kind[static_cast<std::size_t>(in.a)] == RegisterKind::full) reduction.width = shape.columns;
+    bool varies = shape.registers.kind[static_cast<std::size_t>(in.a)] == RegisterKind::full;
+    for (int d : shape.column_dims) varies |= spec.outputs[static_cast<std::size_t>(in.slot)].strides[static_cast<std::size_t>(d)] != 0;
+    if (varies) reduction.width = shape.columns;
+    reduction.scalar = !varies || shape.columns == 1;
     if (shape.chunks > 1) {
       reduction.partials = shape.shared_bytes;
       shape.shared_bytes += floats(shape.chunks * shape.fixed * reduction.width);
@@ -171,11 +174,18 @@ ProductShape product_shape(const ProductSpec& spec, const Target& target) {
   shape.n_tiles = cut(spec.n, shape.tile_n);
   const bool a_rows = (spec.a_k == 1 || spec.k == 1) && (spec.a_m >= spec.k || spec.m == 1);     // k contiguous
   const bool a_columns = (spec.a_m == 1 || spec.m == 1) && (spec.a_k >= spec.m || spec.k == 1);  // m contiguous
-  // A is read in place where its type is the one multiplied; f32 may have either dim contiguous.
-  shape.pack_a = spec.a_type != shape.compute || !(a_rows || (a_columns && !is_bf16)) || spec.k != shape.k_padded;
+  // LIBXSMM sums in another order where a block is at most one vector wide: none is, so that every element of the result
+  // has the same arithmetic.
+  constexpr int64_t narrow = 16;
+  const int64_t n_last = spec.n - (shape.n_tiles - 1) * shape.tile_n;
+  shape.last_width = std::min(shape.tile_n, up(n_last, 16) + (n_last <= narrow ? 16 : 0));
+  // A is read in place where its type is the one multiplied; f32 may have either dim contiguous, bf16 rows are read by pairs.
+  const bool odd_pairs = is_bf16 && (spec.k % 2 != 0 || (spec.m > 1 && spec.a_m % 2 != 0));
+  shape.pack_a = spec.a_type != shape.compute || !(a_rows || (a_columns && !is_bf16)) || odd_pairs;
   shape.a_transposed = !shape.pack_a && !a_rows;
   // Packing B costs little beside m rows of work and spares strided reads; below that it does not pay.
-  shape.pack_b = is_bf16 || spec.b_type != DType::f32 || spec.b_n != 1 || (spec.b_k < spec.n && spec.k > 1) || spec.m >= 64;
+  shape.pack_b = is_bf16 || spec.b_type != DType::f32 || spec.b_n != 1 || (spec.b_k < spec.n && spec.k > 1) || spec.m >= 64 ||
+                 n_last <= narrow;
   for (const ProductDim& dim : spec.batch) {
     shape.batches *= dim.size;
     if (dim.a_stride != 0) shape.a_batches *= dim.size;
@@ -186,7 +196,7 @@ ProductShape product_shape(const ProductSpec& spec, const Target& target) {
     shape.a_batch_bytes = up(spec.m * shape.k_padded * element, 64);
     shape.a_pack_tiles = shape.a_batches * shape.m_tiles;
   }
-  if (shape.pack_b) shape.b_batch_bytes = up(up(spec.n, 16) * shape.k_padded * element, 64);
+  if (shape.pack_b) shape.b_batch_bytes = up(((shape.n_tiles - 1) * shape.tile_n + shape.last_width) * shape.k_padded * element, 64);
   shape.b_offset = shape.a_batches * shape.a_batch_bytes;
   shape.shared_bytes = shape.b_offset + shape.b_batches * shape.b_batch_bytes;
   shape.pack_tiles = shape.a_pack_tiles + (shape.pack_b ? shape.b_batches * shape.n_tiles : 0);
@@ -197,7 +207,7 @@ ProductShape product_shape(const ProductSpec& spec, const Target& target) {
   if (code.size() == 2 && code[0].op == MapOpcode::load && code[0].slot == 0 && code[1].op == MapOpcode::store &&
       code[1].a == code[0].result && code[1].slot == 0) {
     const MapOutput& out = spec.outputs[0];
-    shape.direct = out.type == DType::f32 && !out.accumulate && (out.strides[dims + 1] == 1 || spec.n == 1) &&
+    shape.direct = out.type == DType::f32 && !out.accumulate && n_last > narrow && (out.strides[dims + 1] == 1 || spec.n == 1) &&
                    (out.strides[dims] >= spec.n || spec.m == 1);
   }
   std::vector<int64_t> sizes;

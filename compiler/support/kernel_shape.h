@@ -26,6 +26,7 @@ MapRegisters map_registers(const MapProgram& program, const std::vector<MapInput
 struct MapReduction {
   int instruction = 0;        // index in the program
   std::int64_t width = 1;     // values per fixed index: columns, or 1
+  bool scalar = true;         // one value a row: rows are summed in lanes
   std::int64_t partials = 0;  // offset in the shared workspace (chunks > 1)
 };
 
@@ -62,6 +63,7 @@ struct ProductShape {
   std::int64_t k_padded = 1;        // even for bf16
   std::int64_t tile_m = 1, tile_n = 1, block_k = 1;
   std::int64_t m_tiles = 1, n_tiles = 1;
+  std::int64_t last_width = 1;      // of the last packed panel of B, zeros included
   std::int64_t a_batch_bytes = 0, b_batch_bytes = 0;  // packed, of one batch element
   std::int64_t b_offset = 0;        // in the shared workspace; A is at 0
   std::int64_t shared_bytes = 0, pack_tiles = 0, a_pack_tiles = 0, tiles = 1;

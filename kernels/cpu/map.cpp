@@ -105,7 +105,7 @@ MapKernel::MapKernel(const MapSpec& spec, const Bindings& bindings, const Target
       Reduced reduced;
       reduced.maximum = in.op == MapOpcode::reduce_max;
       reduced.width = plan.width, reduced.partials = plan.partials;
-      reduced.scalar = plan.width == 1;
+      reduced.scalar = plan.scalar;
       reduced.accumulate = out.accumulate;
       Operand place;
       place.base = static_cast<char*>(bindings.outputs[static_cast<std::size_t>(in.slot)]) + out.offset * size_of(out.type);
@@ -150,7 +150,6 @@ void MapKernel::place(const std::vector<Operand>& operands, int64_t fixed_index,
 
 void MapKernel::begin(Block& block, int slot) const {
   block.scratch = reinterpret_cast<float*>(scratch_.slot(slot));
-  block.one_column = shape_.columns == 1;
 }
 
 void MapKernel::run_plain(int tile, int slot) const {
@@ -192,6 +191,7 @@ void MapKernel::run_reducing(int tile, int slot) const {
   float* at = block.scratch + (shape_.registers.full + shape_.registers.temporaries) * shape_.register_floats +
               shape_.registers.row * shape_.row_floats;
   for (std::size_t r = 0; r < reduced_.size(); ++r) {
+    accumulators[r].scalar = reduced_[r].scalar;
     accumulators[r].low = at;
     accumulators[r].high = at + shape_.accumulator_floats;
     at += 2 * shape_.accumulator_floats;
@@ -216,7 +216,7 @@ void MapKernel::run_reducing(int tile, int slot) const {
       // Of a value that does not vary along columns, the first block of them alone keeps the sum.
       if (reduced.scalar && column_block > 0) continue;
       const int64_t width = reduced.scalar ? 1 : columns;
-      end_accumulator(accumulators[r], reduced.scalar ? 16 : columns, reduced.scalar, reduced.maximum);
+      end_accumulator(accumulators[r], reduced.scalar ? 16 : columns, reduced.maximum);
       if (shape_.chunks == 1) {
         write(r, fixed, reduced.scalar ? 0 : column, width, accumulators[r].high);
       } else {

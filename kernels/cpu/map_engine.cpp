@@ -262,16 +262,16 @@ void begin_accumulator(Accumulator& accumulator, int64_t width, bool maximum) {
   accumulator.held = 0;
 }
 
-void end_accumulator(Accumulator& accumulator, int64_t width, bool scalar, bool maximum) {
+void end_accumulator(Accumulator& accumulator, int64_t width, bool maximum) {
   fold(accumulator.high, accumulator.low, padded(width), maximum);
-  if (!scalar) return;
+  if (!accumulator.scalar) return;
   for (int w = 8; w > 0; w /= 2) fold(accumulator.high, accumulator.high + w, w, maximum);
 }
 
 void MapEngine::reduce(const Step& step, Block& block) const {
   Accumulator& accumulator = block.accumulators[step.ordinal];
   const bool maximum = step.op == MapOpcode::reduce_max;
-  const bool scalar = step.a.kind != RegisterKind::full || block.one_column;
+  const bool scalar = accumulator.scalar;
   if (scalar) {
     // Lane = row modulo 16, counted from the chunk's first row.
     const float* a = step.a.kind == RegisterKind::full ? register_at(block, step.a.kind, step.a.place)
@@ -283,7 +283,7 @@ void MapEngine::reduce(const Step& step, Block& block) const {
     accumulator.held += block.rows;
     if (accumulator.held < held_scalars) return;
   } else {
-    const float* a = register_at(block, RegisterKind::full, step.a.place);
+    const float* a = spread(block, step.a, RegisterKind::full, 0);
     for (int64_t r = 0; r < block.rows; ++r) fold(accumulator.low, a + r * block.columns, block.columns, maximum);
     accumulator.held += block.rows;
     if (accumulator.held < held_rows) return;

@@ -85,12 +85,12 @@ struct Accumulator {
   float* low = nullptr;   // what the last rows added
   float* high = nullptr;  // what is older
   std::int64_t held = 0;  // rows in `low`
+  bool scalar = false;    // one value a row: sixteen lanes of rows
 };
 
 struct Block {
   std::int64_t first = 0;                        // flattened index of its first element
   std::int64_t first_row = 0, rows = 1, columns = 1;
-  bool one_column = false;                       // the whole loop has one column: rows themselves are summed in lanes
   BlockOperand inputs[max_operands], outputs[max_operands];
   BlockOperand positions[max_operands];          // by position instruction, in order: base is unused
   Accumulator* accumulators = nullptr;           // by reduction, in order
@@ -136,8 +136,8 @@ class MapEngine {
   int full_ = 0, temporaries_ = 0;
 };
 
-// Folds an accumulator's levels; `scalar` also folds its sixteen lanes into high[0].
+// Folds an accumulator's levels, and a scalar's sixteen lanes into high[0]. width: values in use (16 for a scalar).
 void begin_accumulator(Accumulator& accumulator, std::int64_t width, bool maximum);
-void end_accumulator(Accumulator& accumulator, std::int64_t width, bool scalar, bool maximum);
+void end_accumulator(Accumulator& accumulator, std::int64_t width, bool maximum);
 
 }  // namespace dsc::cpu

@@ -57,7 +57,7 @@ Product::Product(const ProductSpec& spec, const Target& target) : spec_(spec), s
 }
 
 int64_t Product::panel_width(int64_t n_tile) const {
-  return std::min(shape_.tile_n, padded(spec_.n) - n_tile * shape_.tile_n);
+  return n_tile + 1 == shape_.n_tiles ? shape_.last_width : shape_.tile_n;
 }
 
 // The offset, in elements, of one batch element of A or B. `index` counts all batch elements, or only the distinct ones.
