@@ -90,16 +90,17 @@ class Builder {
   }
 
   void add(Section& section, Instruction instruction) {
-    if (const KernelSpec* spec = std::get_if<KernelSpec>(&instruction.op)) {
-      const Bytes bytes = workspace_of(*spec, input_.target).total();
-      if (bytes.value > 0) {
-        const BufferId buffer = add_buffer(out_, Buffer{.name = instruction.name + " workspace", .role = BufferRole::workspace,
-                                                        .cls = BufferClass::workspace, .type = DType::u8, .elements = bytes.value,
-                                                        .source = instruction.source});
-        instruction.workspace = Use{buffer, Bytes(0), Bytes(0), bytes};
-      }
-    }
+    add_workspace(instruction);
     section.instructions.push_back(std::move(instruction));
+  }
+
+  void add_workspace(Instruction& instruction) {
+    const Bytes bytes = workspace_of(std::get<KernelSpec>(instruction.op), input_.target).total();
+    if (bytes.value == 0) return;
+    const BufferId buffer = add_buffer(out_, Buffer{.name = instruction.name + " workspace", .role = BufferRole::workspace,
+                                                    .cls = BufferClass::workspace, .type = DType::u8, .elements = bytes.value,
+                                                    .source = instruction.source});
+    instruction.workspace = Use{buffer, Bytes(0), Bytes(0), bytes};
   }
 
   Use state_use() const { return whole_use(*storage_.state, sizeof(StateBlock), DType::u8); }
@@ -177,6 +178,7 @@ class Builder {
       for (Instruction& extra : sums) add(section, std::move(extra));
       if (!reduction) continue;
       reduction->after = section.instructions.size() - 1;
+      if (reduction->finish) add_workspace(*reduction->finish);
       section.reductions.push_back(std::move(*reduction));
     }
   }
