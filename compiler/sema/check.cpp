@@ -28,7 +28,9 @@ void check_alone(const Files& files, const std::set<const syntax::Module*>& used
     if (used.contains(&module)) continue;
     Program program = make_program(sources, diagnostics, files, 1, module.name.range, 1, module.name.range);
     program.sizes_known = false;
-    if (instantiate_alone(program, module, 0)) elaborate_alone(program);
+    if (!instantiate_alone(program, module, 0)) continue;
+    elaborate_alone(program);
+    expand_exports(program);
   }
   for (const syntax::Function& function : main.tree.functions) {
     Program program = make_program(sources, diagnostics, files, 1, function.name.range, 1, function.name.range);

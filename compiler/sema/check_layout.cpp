@@ -47,11 +47,6 @@ void LayoutChecker::read_mesh(const Rule& rule) {
   int autos = 0;
   for (const Entry& entry : rule.mesh) {
     mesh_ok_ = check_not_reserved(entry.name, diagnostics_) && mesh_ok_;
-    for (const MeshAxis& old : spec_.mesh)
-      if (old.name == entry.name.text) {
-        fail(diagnostics_, Code::rule_given_twice, entry.name.range, "a second mesh axis " + ticked(old.name), "", "mesh axes have different names", {{"the first is here", old.source}});
-        mesh_ok_ = false;
-      }
     std::int64_t size = 1;
     const bool automatic = entry.value.kind == ExprKind::automatic;
     if (automatic && ++autos > 1) {
@@ -115,9 +110,6 @@ std::optional<std::vector<int>> LayoutChecker::mesh_axes(const Rule& rule) {
     }
     if (at < 0) {
       fail(diagnostics_, Code::unknown_mesh_axis, name.range, "the mesh has no axis " + ticked(name.text), "", names.empty() ? "the layout has no mesh: add `mesh (" + name.text + ": auto)`" : suggestion(name.text, names));
-      ok = false;
-    } else if (std::find(found.begin(), found.end(), at) != found.end()) {
-      fail(diagnostics_, Code::rule_given_twice, name.range, ticked(name.text) + " stands twice in this rule", "", "name each mesh axis once");
       ok = false;
     }
     found.push_back(at);
@@ -228,7 +220,7 @@ void LayoutChecker::check_divides(const Split& split) {
 void LayoutChecker::does_not_divide(const Split& split, const Axis& axis, std::int64_t parts) {
   const Expr& name = split.rule->axes[0];
   const std::string size = std::to_string(axis.size), count = std::to_string(parts);
-  std::string help;
+  std::string help, chunks;
   if (parts == size_of_axes(split.over)) {
     std::vector<std::string> sizes;
     for (std::int64_t n = 1; n <= spec_.world_size(); ++n)
@@ -237,9 +229,10 @@ void LayoutChecker::does_not_divide(const Split& split, const Axis& axis, std::i
     for (int mesh : split.over) names += (names.empty() ? "" : " x ") + ticked(spec_.mesh[mesh].name);
     help = "on " + std::to_string(spec_.world_size()) + " GPUs, " + names + " may be " + listed(sizes);
   } else {
+    chunks = " x " + std::to_string(parts / size_of_axes(split.over)) + " chunks";
     help = "stages x chunks is " + count + "; an uneven split is stated by `balance: time` or `cut: (...)`";
   }
-  fail(diagnostics_, Code::axis_does_not_divide, name.range, "axis " + ticked(name.text) + " (" + size + ") does not divide over " + mesh_text(split.over) + " (" + count + ")",
+  fail(diagnostics_, Code::axis_does_not_divide, name.range, "axis " + ticked(name.text) + " (" + size + ") does not divide over " + mesh_text(split.over) + chunks + " (" + count + ")",
        size + " over " + count + " leaves " + std::to_string(axis.size % parts), help, {{ticked(name.text) + " is " + size + " here", axis.source}});
 }
 

@@ -225,11 +225,6 @@ void Elaborator::repeat(const Statement& statement, Frame& frame) {
     fail(diagnostics_, Code::not_in_a_function, statement.range, "a function cannot hold `repeat`", "", "write a module");
     return;
   }
-  if (statement.arrays.size() != statement.targets.size()) {
-    fail(diagnostics_, Code::arrays_differ, statement.range,
-         counted(static_cast<std::int64_t>(statement.arrays.size()), "array") + " and " + counted(static_cast<std::int64_t>(statement.targets.size()), "name"), "", "name one element for each array");
-    return;
-  }
   std::vector<Binding> arrays;
   for (const syntax::Name& name : statement.arrays) {
     const Binding* binding = lookup(frame, name.text);

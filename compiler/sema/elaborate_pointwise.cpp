@@ -87,9 +87,10 @@ Value Elaborator::pointwise(OpKind kind, std::vector<Value> operands, const Expr
     std::vector<std::string> types;
     for (const Value& value : operands) types.push_back(describe(value));
     std::string missing;
-    for (AxisId axis : op(operands[1]).axes)
-      if (!has_all(op(operands[0]).axes, {axis})) missing = program_.axis_name(axis);
-    fail(diagnostics_, Code::needs_expand, expr.range, "the result of " + listed(types, "and") + " would have the axes of neither", "",
+    for (const Value& value : operands)
+      for (AxisId axis : op(value).axes)
+        if (!has_all(op(operands[0]).axes, {axis})) missing = program_.axis_name(axis);
+    fail(diagnostics_, Code::needs_expand, expr.range, "the result of " + listed(types, "and") + " would have the axes of " + (operands.size() == 2 ? "neither" : "none of them"), "",
          missing.empty() ? "" : "where the larger tensor is meant, write `expand(..., " + missing + ")`");
     return {};
   }

@@ -40,7 +40,7 @@ class Exporter {
       for (const syntax::Entry& entry : config.entries) add_config(entry, {""}, !config.written);
     for (const syntax::ExportLine& line : section.lines) add_line(line);
     for (const syntax::StoredName& name : section.ignored) add_ignored(name);
-    if (ok_) check_complete(section);
+    if (ok_ && program_.sizes_known) check_complete(section);
     return std::move(out_);
   }
 
@@ -172,6 +172,7 @@ class Exporter {
     const bool array = binding.kind == Binding::Kind::array;
     const auto count = static_cast<std::int64_t>(binding.instances.size());
     if (array && (segment.index == IndexKind::integer || segment.index == IndexKind::expression) && index && *index >= 0 && *index < count) return binding.instances[*index];
+    if (array && !program_.sizes_known && index) return binding.instances[0];
     if (!array && segment.index == IndexKind::none) return binding.instances[0];
     fail(diagnostics_, Code::unknown_path, segment.range, ticked(segment.name.text) + (array ? " has the elements 0 to " + std::to_string(count - 1) : " is no array"), "",
          array && !index ? "write `" + segment.name.text + "[i]`" : "");
@@ -186,7 +187,7 @@ class Exporter {
       for (std::size_t i = 0; i < found.line->type.axes.size(); ++i)
         if (found.line->type.axes[i].text == segment.axis->text) found.indexed_axis = static_cast<int>(i);
     const std::int64_t size = found.indexed_axis < 0 ? 0 : model_.axis(model_.parameter(found.parameter).axes[found.indexed_axis]).size;
-    if (found.indexed_axis < 0 || !index || *index < 0 || *index >= size) {
+    if (found.indexed_axis < 0 || !index || *index < 0 || (*index >= size && program_.sizes_known)) {
       bad_line(segment.range, found.indexed_axis < 0 ? ticked(segment.name.text) + " has no such axis" : "axis " + ticked(segment.axis->text) + " has the elements 0 to " + std::to_string(size - 1), "write `" + segment.name.text + "[axis: e]` with an axis of its `param` line");
       return std::nullopt;
     }
@@ -221,7 +222,7 @@ class Exporter {
           std::vector<std::string> names;
           for (const std::string& text : left)
             if (!text.empty()) names.push_back(text);
-          bad_line(name.range, ticked(syntax::print(name)) + " is no axis of " + ticked(found->line->name.text) + " that is left", names.empty() ? "all its axes are used" : "left are " + listed(ticked_all(names), "and"));
+          bad_line(name.range, ticked(syntax::print(name)) + " is no axis of " + ticked(found->line->name.text) + " that is left", names.empty() ? "all its axes are used" : "what is left: " + listed(ticked_all(names), "and"));
           return std::nullopt;
         }
         const auto at = static_cast<std::size_t>(it - left.begin());

@@ -82,6 +82,17 @@ void check_gradients(Program& program) {
   }
 }
 
+// A parameter read in several iterations belongs to none of them: its op's scope is the innermost that holds every use.
+void place_parameters(Model& model) {
+  const auto common = [&](int a, int b) {
+    while (a != b) (a > b ? a : b) = model.scopes[a > b ? a : b].parent;  // a parent has a smaller number
+    return a;
+  };
+  for (const Op& op : model.ops)
+    for (OpId operand : op.operands)
+      if (Op& source = model.ops[operand.index()]; source.parameter) source.scope = common(source.scope, op.scope);
+}
+
 bool is_view(OpKind kind) {
   return kind == OpKind::rename || kind == OpKind::merge || kind == OpKind::unmerge || kind == OpKind::slice || kind == OpKind::expand || kind == OpKind::round;
 }
@@ -144,6 +155,7 @@ void elaborate_model(Program& program, SourceRange model_call) {
   model.loss = *results[0].op;
   check_gradients(program);
   prune(model);
+  place_parameters(model);
   mark_product_operands(model);
   find_logits(model);
   bound_tokens(model);

@@ -136,14 +136,24 @@ class Instantiator {
     bool ok = true;
     for (const syntax::Module::Item& item : module.items) {
       using Kind = syntax::Module::ItemKind;
-      if (item.kind == Kind::axis) ok = declare(index, module.axes[item.index]) && ok;
-      if (item.kind == Kind::param) ok = declare(index, module.params[item.index]) && ok;
-      if (item.kind == Kind::product) ok = declare(index, module.products[item.index]) && ok;
-      if (item.kind == Kind::sub) ok = declare(index, module.subs[item.index]) && ok;
-      if (item.kind == Kind::require) ok = declare(index, module.requirements[item.index]) && ok;
+      const std::string* name = nullptr;
+      bool fine = true;
+      if (item.kind == Kind::axis) fine = declare(index, module.axes[item.index]), name = &module.axes[item.index].name.text;
+      if (item.kind == Kind::param) fine = declare(index, module.params[item.index]), name = &module.params[item.index].name.text;
+      if (item.kind == Kind::product) fine = declare(index, module.products[item.index]);
+      if (item.kind == Kind::sub) fine = declare(index, module.subs[item.index]), name = &module.subs[item.index].name.text;
+      if (item.kind == Kind::require) fine = declare(index, module.requirements[item.index]);
       if (too_many_) return false;
+      if (!fine && name) mark_broken(index, *name);
+      ok = ok && fine;
     }
     return ok;
+  }
+
+  void mark_broken(int index, const std::string& name) {
+    Binding binding;
+    binding.kind = Binding::Kind::broken;
+    program_.instances[index].names.insert_or_assign(name, binding);
   }
 
   bool declare(int index, const syntax::AxisItem& item) {
@@ -161,6 +171,7 @@ class Instantiator {
   std::optional<AxisId> axis_named(int index, const syntax::Name& name) {
     const Binding* binding = program_.find(index, name.text);
     if (binding && binding->kind == Binding::Kind::axis) return binding->axis;
+    if (binding && binding->kind == Binding::Kind::broken) return std::nullopt;
     std::vector<std::string> axes;
     for (const std::string& text : visible_names(program_, index))
       if (program_.find(index, text)->kind == Binding::Kind::axis) axes.push_back(text);
@@ -312,7 +323,9 @@ class Instantiator {
     if (!program_.sizes_known || compare(item.condition.text, *a, *b)) return true;
     std::vector<Note> notes;
     note_sizes(index, item.condition, notes);
-    fail(diagnostics_, Code::requirement_fails, item.range, "module " + ticked(program_.instances[index].module->name.text) + " requires " + syntax::print(item.condition),
+    const SourceRange at = item.condition.range;
+    const std::string condition = program_.sources.files()[at.file].text.substr(at.begin, at.end - at.begin);
+    fail(diagnostics_, Code::requirement_fails, item.range, "module " + ticked(program_.instances[index].module->name.text) + " requires " + condition,
          str(*a) + " " + item.condition.text + " " + str(*b) + " does not hold", "", std::move(notes));
     return false;
   }
@@ -364,6 +377,7 @@ ScalarNames scalar_names(const Program& program, int instance) {
     const Binding* binding = program.find(instance, name.text);
     if (binding && binding->kind == Binding::Kind::axis) return Scalar::of(program.model.axis(*binding->axis).size);
     if (binding && binding->kind == Binding::Kind::scalar) return binding->scalar;
+    if (binding && binding->kind == Binding::Kind::broken) return std::nullopt;
     if (binding)
       fail(program.diagnostics, Code::wrong_kind_of_name, name.range, ticked(name.text) + " is no number", "", "sizes are computed from axes, formals and numbers");
     else

@@ -173,6 +173,7 @@ std::string print(const Model& model) {
 }
 
 std::string print(const CheckedProgram& program) {
+  if (program.model.ops.empty()) return "a library: no model\n";
   std::string text = print(program.model) + print(program.model, program.exports) + print(program.data) + print(program.train) + print(program.layout);
   if (!program.autos.empty()) text += "autos\n";
   for (const AutoChoice& choice : program.autos) text += "  " + choice.key + " = " + choice.value + ": " + choice.reason + "\n";

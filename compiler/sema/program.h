@@ -26,8 +26,9 @@ struct Value {
   bool pending = false;
 };
 
+// `broken`: its declaration has a mistake that is reported, so uses of it are not.
 struct Binding {
-  enum class Kind { axis, scalar, parameter, instance, array, value } kind = Kind::value;
+  enum class Kind { axis, scalar, parameter, instance, array, value, broken } kind = Kind::value;
   std::optional<AxisId> axis;            // axis; array: the one it is over
   Scalar scalar;
   std::optional<ParameterId> parameter;

@@ -85,9 +85,6 @@ class SectionReader {
       const std::string& name = entries[i].name.text;
       if (std::find(known.begin(), known.end(), name) == known.end())
         fail(diagnostics_, Code::unknown_entry, entries[i].name.range, ticked(section) + " has no entry " + ticked(name), "", suggestion(name, known));
-      for (std::size_t k = 0; k < i; ++k)
-        if (entries[k].name.text == name)
-          fail(diagnostics_, Code::given_twice, entries[i].name.range, ticked(name) + " is given twice", "", "keep one", {{"the first is here", entries[k].name.range}});
     }
     std::vector<std::string> missing;
     for (const std::string& name : required)
