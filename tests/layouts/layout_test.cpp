@@ -168,7 +168,7 @@ TEST(Memory, ZeRO3OnEightRanksKeepsAnEighth) {
     std::string file = text;
     file.replace(file.find("precision = fp32"), 16, std::string("precision = ") + precision);
     for (int stage : {0, 3})
-      file += "layout z" + std::to_string(stage) + " {\n  mesh (data: 8)\n  split batch over data\n  zero " + std::to_string(stage) + " over data { persist_below: 0 }\n}\n";
+      file += "layout z" + std::to_string(stage) + " {\n  mesh (data: 8)\n  split batch over data\n  zero " + std::to_string(stage) + " over data" + (stage == 3 ? " { persist_below: 0 }" : "") + "\n}\n";
     write_file(folder.path() / "m.dsm", file);
     double bytes[2];
     for (int i : {0, 1}) {
