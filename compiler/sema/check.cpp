@@ -21,21 +21,41 @@ void check_all_names(const Files& files, Diagnostics& diagnostics) {
   }
 }
 
-// The main file's modules that the model does not use, and its functions, each by itself with made-up sizes.
-void check_alone(const Files& files, const std::set<const syntax::Module*>& used, const SourceMap& sources, Diagnostics& diagnostics) {
+// The names that `sub` lines of a file call.
+std::set<std::string> sub_callees(const syntax::File& file) {
+  std::set<std::string> names;
+  for (const syntax::Module& module : file.modules)
+    for (const syntax::Sub& sub : module.subs) names.insert(sub.module.text);
+  return names;
+}
+
+// The main file's modules that the model does not use, and its functions that nothing calls, each by itself with made-up
+// sizes. A module that another uses is checked through that one, which may say more of its axes.
+void check_alone(const Files& files, std::set<const syntax::Module*> used, std::set<const syntax::Function*> called, const SourceMap& sources,
+                 Diagnostics& diagnostics) {
   const LoadedFile& main = files.files[0];
-  for (const syntax::Module& module : main.tree.modules) {
+  const std::set<std::string> inner = sub_callees(main.tree);
+  std::vector<const syntax::Module*> modules;
+  for (const bool by_others : {false, true})
+    for (const syntax::Module& module : main.tree.modules)
+      if (inner.contains(module.name.text) == by_others) modules.push_back(&module);
+  for (const syntax::Module* next : modules) {
+    const syntax::Module& module = *next;
     if (used.contains(&module)) continue;
     Program program = make_program(sources, diagnostics, files, 1, module.name.range, 1, module.name.range);
     program.sizes_known = false;
-    if (!instantiate_alone(program, module, 0)) continue;
-    elaborate_alone(program);
-    expand_exports(program);
+    const bool complete = instantiate_alone(program, module, 0).has_value();
+    if (complete) elaborate_alone(program);
+    if (complete) expand_exports(program);
+    used.merge(program.used);
+    called.merge(program.called);
   }
   for (const syntax::Function& function : main.tree.functions) {
+    if (called.contains(&function)) continue;
     Program program = make_program(sources, diagnostics, files, 1, function.name.range, 1, function.name.range);
     program.sizes_known = false;
     elaborate_alone(program, function, 0);
+    called.merge(program.called);
   }
 }
 
@@ -74,13 +94,13 @@ std::optional<CheckedProgram> check(std::uint32_t main_file, SourceMap& sources,
   CheckedProgram out;
   std::optional<Sections> sections = read_sections(main, options.folder, reader);
   if (!sections) {
-    check_alone(files, {}, sources, diagnostics);
+    check_alone(files, {}, {}, sources, diagnostics);
     if (diagnostics.has_errors()) return std::nullopt;
     return out;
   }
   Program program = make_program(sources, diagnostics, files, sections->batch_for_check, sections->batch_source, sections->sequence_for_check, sections->sequence_source);
   const bool complete = build_model(program, *sections, out);
-  check_alone(files, program.used, sources, diagnostics);
+  check_alone(files, program.used, program.called, sources, diagnostics);
 
   const std::vector<FlatLayout> layouts = flatten_layouts(main, layout_settings, diagnostics);
   choose_layout(main, layouts, {complete ? &program : nullptr, *sections, reader, options.gpus, options.layout}, out);

@@ -223,7 +223,7 @@ void LayoutChecker::does_not_divide(const Split& split, const Axis& axis, std::i
   std::string help, chunks;
   if (parts == size_of_axes(split.over)) {
     std::vector<std::string> sizes;
-    for (std::int64_t n = 1; n <= spec_.world_size(); ++n)
+    for (std::int64_t n = 1; n <= std::min<std::int64_t>(65536, spec_.world_size()); ++n)
       if (spec_.world_size() % n == 0 && axis.size % n == 0) sizes.push_back(std::to_string(n));
     std::string names;
     for (int mesh : split.over) names += (names.empty() ? "" : " x ") + ticked(spec_.mesh[mesh].name);

@@ -287,6 +287,13 @@ void Elaborator::check_carries(const std::vector<Statement>& body, const Names& 
 
 // ---- calls
 
+bool Elaborator::may_expand(const Expr& call) {
+  constexpr std::int64_t most = 100000;
+  if (calls_ < most) ++calls_;
+  else if (calls_++ == most) fail(diagnostics_, Code::too_large, call.range, "the model expands to more than 100,000 calls", "", "functions and instances are expanded wherever they are called");
+  return calls_ <= most;
+}
+
 std::vector<Value> Elaborator::call_instance(int index, const Expr& call, Frame& frame) {
   const Instance& instance = program_.instances[index];
   if (instance.module->forwards.empty()) return errors(1);
@@ -294,7 +301,7 @@ std::vector<Value> Elaborator::call_instance(int index, const Expr& call, Frame&
   std::vector<ArgumentSpec> specs;
   for (const syntax::Input& input : forward.inputs) specs.push_back({input.name.text});
   auto given = match_arguments(call, specs, call.text, diagnostics_);
-  if (!given) return errors(forward.results.size());
+  if (!given || !may_expand(call)) return errors(forward.results.size());
   std::vector<Value> values;
   std::vector<SourceRange> places;
   for (const Expr* argument : *given) {
@@ -314,7 +321,8 @@ std::vector<Value> Elaborator::run_function(const syntax::Function& function, st
   std::vector<ArgumentSpec> specs;
   for (const syntax::Formal& formal : function.formals) specs.push_back({formal.name.text, !formal.fallback});
   auto given = match_arguments(call, specs, function.name.text, diagnostics_);
-  if (!given) return errors(1);
+  if (!given || !may_expand(call)) return errors(1);
+  program_.called.insert(&function);
   Frame frame;
   frame.file = file;
   frame.label = caller.label;

@@ -137,12 +137,15 @@ std::vector<Value> Elaborator::eval_all(const Expr& expr, Frame& frame) {
   if (expr.kind != ExprKind::call) return {eval(expr, frame)};
   const std::string& first = expr.segments.empty() ? expr.text : expr.segments[0].name.text;
   if (expr.segments.size() <= 1) {
-    if (const Binding* binding = lookup(frame, first)) {
+    // Values and callees are two sets of names: `mean = mean(x, over: a)` is no clash.
+    const Binding* binding = lookup(frame, first);
+    const Operation* core = operation_named(first);
+    if (binding && (binding->kind == Binding::Kind::instance || binding->kind == Binding::Kind::array || (!core && !callee_exists(program_.files, frame.file, first)))) {
       std::optional<int> instance = element(expr, *binding, frame);
       if (!instance) return {Value()};
       return call_instance(*instance, expr, frame);
     }
-    if (const Operation* core = operation_named(first)) return {operation(*core, expr, frame)};
+    if (core) return {operation(*core, expr, frame)};
   } else if (const Binding* binding = lookup(frame, first);
              binding && (binding->kind == Binding::Kind::instance || binding->kind == Binding::Kind::array)) {
     fail(diagnostics_, Code::wrong_kind_of_name, expr.callee, ticked(expr.text) + " belongs to another module", "", "call " + ticked(first) + " itself");

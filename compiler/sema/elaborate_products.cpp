@@ -171,7 +171,7 @@ bool Elaborator::attend_mask(const Call& call, Op& result) {
     auto given = match_arguments(mask, {{"n"}}, "window", diagnostics_);
     std::optional<Scalar> n = given ? number(*(*given)[0], call.frame, "n") : std::nullopt;
     if (!n) return false;
-    if (!n->whole || n->integer < 1) {
+    if (!n->whole || (n->integer < 1 && program_.sizes_known)) {
       fail(diagnostics_, Code::sizes_do_not_fit, mask.range, "a window of " + str(*n) + " positions", "", "it is a whole number from 1");
       return false;
     }

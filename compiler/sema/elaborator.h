@@ -126,7 +126,11 @@ class Elaborator {
   Model& model_;
   Diagnostics& diagnostics_;
   std::vector<std::optional<OpId>> parameter_ops_;
+  // Whether one more call may be expanded; reports once where not.
+  bool may_expand(const syntax::Expr& call);
+
   std::vector<const syntax::Function*> active_;
+  std::int64_t calls_ = 0;
 };
 
 }  // namespace dsc::sema

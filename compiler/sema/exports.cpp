@@ -16,6 +16,8 @@ using syntax::Expr;
 using syntax::ExprKind;
 using syntax::IndexKind;
 
+constexpr std::int64_t kMaxCopies = 1000000;  // stored tensors of one line
+
 using Indices = std::map<std::string, std::int64_t>;  // what `i` is in the copy of a line that is being made
 
 struct Found {
@@ -302,7 +304,11 @@ class Exporter {
     Indices ranges;
     for (const auto& [path, dims] : found->items)
       if (!follow(*path, {}, &ranges)) return;
-    for (const auto& [name, size] : ranges) variables_.try_emplace(name, size);
+    std::int64_t copies = 1;
+    for (const auto& [name, size] : ranges) {
+      variables_.try_emplace(name, size);
+      if (__builtin_mul_overflow(copies, size, &copies) || copies > kMaxCopies) return bad_line(line.range, "this line would store more than 1,000,000 tensors");
+    }
     Indices indices;
     expand(line, *found, std::vector<std::pair<std::string, std::int64_t>>(ranges.begin(), ranges.end()), 0, indices);
   }

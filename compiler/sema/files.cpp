@@ -1,5 +1,6 @@
 #include "compiler/sema/files.h"
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -123,16 +124,25 @@ bool load_files(std::uint32_t main_file, const std::string& folder, SourceMap& s
 
 void declare_names(Files& files, Diagnostics& diagnostics) {
   for (LoadedFile& file : files.files) {
-    std::map<std::string_view, SourceRange> taken;
+    std::vector<const syntax::Name*> names;
     for (const syntax::Module& module : file.tree.modules) {
-      declare(module.name, taken, diagnostics);
+      names.push_back(&module.name);
       file.modules.try_emplace(module.name.text, &module);
     }
     for (const syntax::Function& function : file.tree.functions) {
-      declare(function.name, taken, diagnostics);
+      names.push_back(&function.name);
       file.functions.try_emplace(function.name.text, &function);
     }
+    std::sort(names.begin(), names.end(), [](const syntax::Name* a, const syntax::Name* b) { return a->range.begin < b->range.begin; });
+    std::map<std::string_view, SourceRange> taken;
+    for (const syntax::Name* name : names) declare(*name, taken, diagnostics);
   }
+}
+
+bool callee_exists(const Files& files, std::size_t from, std::string_view name) {
+  const auto has = [&](const LoadedFile& file) { return file.modules.contains(name) || file.functions.contains(name); };
+  const LoadedFile& file = files.files[from];
+  return has(file) || std::any_of(file.uses.begin(), file.uses.end(), [&](const UsedFile& use) { return use.alias.empty() && has(files.files[use.file]); });
 }
 
 std::optional<Callee> find_callee(const Files& files, std::size_t from, const syntax::Expr& call,

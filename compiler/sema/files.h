@@ -42,6 +42,8 @@ struct Callee {
   std::size_t file = 0;
 };
 
+// Whether a module or function of this name is visible in file `from` without an alias.
+bool callee_exists(const Files& files, std::size_t from, std::string_view name);
 // What `call`, in file `from`, names; reports where it is nothing or ambiguous. `more` are further names that could have
 // been meant (operations, instances).
 std::optional<Callee> find_callee(const Files& files, std::size_t from, const syntax::Expr& call,

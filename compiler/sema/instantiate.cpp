@@ -56,13 +56,14 @@ class Instantiator {
     if (auto old = program_.made.find(path); old != program_.made.end()) {
       axis = old->second;
     } else {
-      if (!size.whole || size.integer < 1 || size.integer > kMaxAxis) {
+      const bool made_up = !program_.sizes_known && size.whole;
+      if (!made_up && (!size.whole || size.integer < 1 || size.integer > kMaxAxis)) {
         fail(diagnostics_, Code::bad_axis_size, source, "axis " + ticked(name) + " cannot have the size " + str(size), "",
              "a size is a whole number from 1 to 2,147,483,647");
         return std::nullopt;
       }
       axis = AxisId(program_.model.axes.size());
-      program_.model.axes.push_back({path, size.integer, source, false, {}});
+      program_.model.axes.push_back({path, made_up ? 1 : size.integer, source, false, {}});
       program_.made.emplace(path, *axis);
     }
     if (internal) instance.made.push_back(*axis);
@@ -220,7 +221,7 @@ class Instantiator {
     if (!given) return false;
     std::optional<Scalar> value = evaluate(*(*given)[0], scalar_names(program_, index), program_.folding());
     if (!value) return false;
-    if (!(value->number >= 0) || value->number > 1e30) {
+    if (program_.sizes_known && (!(value->number >= 0) || value->number > 1e30)) {
       fail(diagnostics_, Code::bad_parameter, (*given)[0]->range, ticked(word) + " cannot have the width " + str(*value), "", "it is a number from 0");
       return false;
     }
@@ -351,7 +352,7 @@ const Binding* Program::find(int instance, std::string_view name) const {
 
 Program make_program(const SourceMap& sources, Diagnostics& diagnostics, const Files& files, std::int64_t batch, SourceRange batch_source,
                      std::int64_t sequence, SourceRange sequence_source) {
-  Program program{sources, diagnostics, files, true, {}, {}, {}, {}, {}, {}};
+  Program program{sources, diagnostics, files, true, {}, {}, {}, {}, {}, {}, {}};
   program.model.axes.push_back({"batch", batch, batch_source, false, {}});
   program.model.axes.push_back({"seq", sequence, sequence_source, false, {}});
   for (const char* name : {"batch", "seq"}) {

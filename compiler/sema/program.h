@@ -65,6 +65,7 @@ struct Program {
   std::vector<ParameterOrigin> origins;    // one for each of model.parameters
   std::map<std::string, AxisId> made;      // axes by generic path: one for all elements of an array
   std::set<const syntax::Module*> used;    // instantiated so far
+  std::set<const syntax::Function*> called;
   Names builtins;                          // batch, seq
 
   Folding folding() const { return {diagnostics, sizes_known}; }

@@ -18,7 +18,7 @@ std::optional<Scalar> overflow(const Folding& folding, SourceRange at) {
 }
 
 std::optional<Scalar> whole_power(const Folding& folding, std::int64_t base, std::int64_t exponent, SourceRange at) {
-  if (base == 0 || base == 1) return Scalar::of(exponent == 0 ? std::int64_t{1} : base);
+  if (base >= -1 && base <= 1) return Scalar::of(exponent == 0 ? std::int64_t{1} : base == -1 && exponent % 2 == 0 ? std::int64_t{1} : base);
   std::int64_t result = 1;
   for (std::int64_t i = 0; i < exponent; ++i)
     if (__builtin_mul_overflow(result, base, &result)) return overflow(folding, at);
@@ -31,6 +31,7 @@ std::optional<Scalar> fold_whole(const Folding& folding, const std::string& op, 
   if (op == "-") return __builtin_sub_overflow(a, b, &result) ? overflow(folding, at) : Scalar::of(result);
   if (op == "*") return __builtin_mul_overflow(a, b, &result) ? overflow(folding, at) : Scalar::of(result);
   if (op == "^") return b < 0 ? Scalar::of(std::pow(static_cast<double>(a), static_cast<double>(b))) : whole_power(folding, a, b, at);
+  if (b == 0 && !folding.sizes_known) return Scalar::of(std::int64_t{1});
   if (b == 0) {
     fail(folding.diagnostics, Code::inexact_division, at, "this divides by zero");
     return std::nullopt;
