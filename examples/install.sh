@@ -3,7 +3,7 @@
 set -euo pipefail
 
 packages=(g++ cmake ninja-build ccache antlr4 libantlr4-runtime-dev llvm-14-dev libxsmm-dev
-          nlohmann-json3-dev libgtest-dev)
+          nlohmann-json3-dev libgtest-dev zlib1g-dev)
 
 missing=()
 for package in "${packages[@]}"; do
