@@ -375,7 +375,8 @@ ClassifierShape classifier_shape(const ClassifierSpec& spec, const Target& targe
   shape.chunk_rows = std::clamp<int64_t>(spec.rows_per_chunk, 1, spec.rows);
   shape.chunks = cut(spec.rows, shape.chunk_rows);
   shape.last_rows = spec.rows - (shape.chunks - 1) * shape.chunk_rows;
-  shape.logits_stride = up(spec.entries, 16);
+  // Rows a multiple of 1 KiB apart would fall into few sets of the cache.
+  shape.logits_stride = up(spec.entries, 16) + (up(spec.entries, 16) % 256 == 0 ? 16 : 0);
   shape.rows_per_tile = std::clamp<int64_t>(work_per_tile / spec.entries, 1, shape.chunk_rows);
   int64_t at = 0;
   auto take = [&at](int64_t bytes) { const int64_t offset = at; at += up(bytes, 64); return offset; };

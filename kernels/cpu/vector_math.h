@@ -89,11 +89,27 @@ inline float lane_max(const float* x, std::int64_t count) {
     return best;
   }
   alignas(64) float lane[16];
+#if defined(__AVX512F__)
+  // max_of lane by lane; the last vector overlaps the one before it, which a maximum does not mind.
+  auto larger = [](__m512 a, __m512 b) {
+    return _mm512_mask_mov_ps(b, _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ) | _mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q), a);
+  };
+  __m512 a = _mm512_loadu_ps(x), b = a, c = a, d = a;
+  std::int64_t i = 0;
+  for (; i + 64 <= count; i += 64) {
+    a = larger(a, _mm512_loadu_ps(x + i)), b = larger(b, _mm512_loadu_ps(x + i + 16));
+    c = larger(c, _mm512_loadu_ps(x + i + 32)), d = larger(d, _mm512_loadu_ps(x + i + 48));
+  }
+  for (; i + 16 <= count; i += 16) a = larger(a, _mm512_loadu_ps(x + i));
+  a = larger(a, _mm512_loadu_ps(x + count - 16));
+  _mm512_store_ps(lane, larger(larger(a, b), larger(c, d)));
+#else
   for (int j = 0; j < 16; ++j) lane[j] = x[j];
   std::int64_t i = 16;
   for (; i + 16 <= count; i += 16)
     for (int j = 0; j < 16; ++j) lane[j] = max_of(lane[j], x[i + j]);
   for (int j = 0; i + j < count; ++j) lane[j] = max_of(lane[j], x[i + j]);
+#endif
   for (int width = 8; width > 0; width /= 2)
     for (int j = 0; j < width; ++j) lane[j] = max_of(lane[j], lane[j + width]);
   return lane[0];
