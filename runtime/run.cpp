@@ -221,8 +221,6 @@ Result<TrainOutcome> Run::steps(HeldSignals& signals) {
     if ((outcome_.signal = signals.arrived()) != 0) break;
   }
   if (Status status = checkpoint(); !status) return progress_->finish(), status.error();
-  if (outcome_.signal != 0)
-    progress_->line("stopped by a signal after step " + with_commas(outcome_.last_step) + ", with a checkpoint; --resume goes on");
   progress_->finish();
   if (options_.profile)
     for (const std::string& line : to_lines(executor_->profile())) progress_->line(line);

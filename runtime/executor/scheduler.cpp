@@ -7,9 +7,15 @@
 #include "compiler/support/diagnostic_codes.h"
 
 namespace dsc {
+namespace {
+
+// How long a worker looks for work before it sleeps, about twice what it takes to wake one.
+constexpr std::chrono::microseconds kMoment{50};
+
+}  // namespace
 
 Scheduler::Scheduler(ExecutorOptions options, int threads, std::size_t ranks, std::size_t largest_section, std::size_t kinds)
-    : options_(std::move(options)), ranks_(ranks), shared_tallies_(kinds), worker_tallies_(threads) {
+    : options_(std::move(options)), may_yield_(threads > 1 && threads <= affinity_cores()), ranks_(ranks), shared_tallies_(kinds), worker_tallies_(threads) {
   for (Rank& rank : ranks_) rank.pending.assign(largest_section, 0);
   // A rank has at most one open instruction an engine, but what completes at once may be as long as a section.
   for (std::vector<Work*>* list : {&urgent_, &begun_, &fresh_}) list->reserve(ranks * 3 + 1);
@@ -110,6 +116,7 @@ void Scheduler::open_phase(Work& work, int phase) {
   work.next.store(0, std::memory_order_relaxed);
   work.free_slots = work.slots >= 64 ? ~std::uint64_t{0} : (std::uint64_t{1} << work.slots) - 1;
   (work.urgent ? urgent_ : phase == 0 ? fresh_ : begun_).push_back(&work);
+  opened_.fetch_add(1, std::memory_order_relaxed);
 }
 
 void Scheduler::settle() {
@@ -229,10 +236,27 @@ void Scheduler::worker(std::size_t number) {
             "plan again with `dsc plan`, and check the plan with `dsc verify`"});
       done_.notify_one();
     }
+    const std::uint32_t seen = opened_.load(std::memory_order_relaxed);
+    if (may_yield_ && program_ != nullptr && running_ > 0) {
+      lock.unlock();
+      const bool opened = opens_soon(seen);
+      lock.lock();
+      if (opened || opened_.load(std::memory_order_relaxed) != seen) continue;
+    }
+    if (quit_) return;
     ++sleeping_;
     wake_.wait(lock);
     --sleeping_;
   }
+}
+
+bool Scheduler::opens_soon(std::uint32_t seen) const {
+  const auto until = std::chrono::steady_clock::now() + kMoment;
+  while (std::chrono::steady_clock::now() < until) {
+    if (opened_.load(std::memory_order_relaxed) != seen) return true;
+    std::this_thread::yield();
+  }
+  return false;
 }
 
 void Scheduler::run_tiles(const Seat& seat, Tally* tallies) {

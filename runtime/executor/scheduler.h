@@ -1,5 +1,6 @@
 // The workers and the lists of what they may run. One lock guards the lists; it is taken to enter and to leave an
-// instruction, never for a tile. A worker that finds nothing sleeps until an instruction opens.
+// instruction, never for a tile. A worker that finds nothing yields its core for a moment, then sleeps until an
+// instruction opens: waking a sleeper takes as long as many an instruction.
 #pragma once
 
 #include <atomic>
@@ -47,6 +48,8 @@ class Scheduler {
   bool claim(Work& work, Seat& seat);
   bool take(Seat& seat);
   bool more_to_take() const;
+  // Without the lock: whether an instruction opened within a moment.
+  bool opens_soon(std::uint32_t seen) const;
   void run_tiles(const Seat& seat, Tally* tallies);
   void run_tile(const Work& work, std::int64_t tile, int slot);
   void leave(const Seat& seat);
@@ -59,6 +62,7 @@ class Scheduler {
   std::int64_t now() const;
 
   const ExecutorOptions options_;
+  const bool may_yield_;  // not where workers outnumber cores
   mutable std::mutex mutex_;
   std::condition_variable wake_, done_;
   LoadedProgram* program_ = nullptr;
@@ -68,6 +72,7 @@ class Scheduler {
   int sleeping_ = 0, running_ = 0;
   bool quit_ = false;
   std::atomic<bool> stopping_{false};
+  std::atomic<std::uint32_t> opened_{0};  // changes whenever there is something new to take
   std::optional<Error> error_;
 
   std::vector<Tally> shared_tallies_;
