@@ -361,10 +361,12 @@ bool too_deep(std::string_view text) {
   return false;
 }
 
+// Of the canonical JSON with an empty hash.
 std::string content_hash(const Plan& plan) {
-  Plan unsealed = plan;
-  unsealed.hash.clear();
-  std::string text = to_json(unsealed);
+  std::string text = to_json(plan);
+  const std::string field = "\"hash\":\"";  // the second field, after the version
+  std::size_t at = text.find(field) + field.size();
+  text.erase(at, text.find("\",\"compiler_version\"", at) - at);
   llvm::SHA256 sha;
   sha.update(llvm::ArrayRef<std::uint8_t>(reinterpret_cast<const std::uint8_t*>(text.data()), text.size()));
   llvm::StringRef digest = sha.final();
@@ -393,6 +395,13 @@ std::string to_json(const Plan& plan) {
 }
 
 Result<Plan> from_json(std::string_view text) {
+  Result<Plan> plan = from_json_unsealed(text);
+  if (plan && plan->hash != content_hash(*plan))
+    return error(Code::plan_hash, "the plan was changed after it was made: its hash is not that of its content", kPlanAgain);
+  return plan;
+}
+
+Result<Plan> from_json_unsealed(std::string_view text) {
   if (static_cast<std::int64_t>(text.size()) > kMaxFileBytes) return error(Code::plan_unreadable, "the plan has more than 1 GiB", kPlanAgain);
   if (too_deep(text)) return error(Code::plan_not_json, "the plan is not valid: its JSON is nested more than 64 deep", kPlanAgain);
   Json json;
@@ -414,8 +423,6 @@ Result<Plan> from_json(std::string_view text) {
     reader.value(json, plan);
     if (std::string problem = limits_problem(plan); !problem.empty())
       return error(Code::plan_value, "the plan is not valid: " + problem, kPlanAgain);
-    if (plan.hash != content_hash(plan))
-      return error(Code::plan_hash, "the plan was changed after it was made: its hash is not that of its content", kPlanAgain);
     return plan;
   } catch (const Refused& refused) {
     return refused.error;
