@@ -127,12 +127,11 @@ MapShape map_shape(const MapSpec& spec, const Target&) {
     shape.blocks_per_tile = std::max<int64_t>(1, work_per_tile / (shape.row_block * shape.column_block));
     shape.tiles = cut(blocks, shape.blocks_per_tile);
   } else {
-    const int64_t base = shape.fixed * shape.column_blocks;
-    if (base < 32) {
-      const int64_t chunks = std::clamp<int64_t>(cut(shape.rows, 64), 1, cut(32, base));
-      shape.chunk_rows = cut(shape.rows, chunks);
-      shape.chunks = cut(shape.rows, shape.chunk_rows);
-    }
+    // The chunks, and with them the order of the sums, follow from the number of rows alone, not from what else the
+    // program does.
+    const int64_t chunks = std::clamp<int64_t>(cut(shape.rows, map_reduction_rows), 1, 32);
+    shape.chunk_rows = cut(shape.rows, chunks);
+    shape.chunks = cut(shape.rows, shape.chunk_rows);
     shape.fixed_per_tile = std::clamp<int64_t>(work_per_tile / (shape.chunk_rows * shape.column_block), 1, shape.fixed);
     shape.tiles = cut(shape.fixed, shape.fixed_per_tile) * shape.column_blocks * shape.chunks;
   }

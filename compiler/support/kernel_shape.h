@@ -26,7 +26,7 @@ MapRegisters map_registers(const MapProgram& program, const std::vector<MapInput
 struct MapReduction {
   int instruction = 0;        // index in the program
   std::int64_t width = 1;     // values per fixed index: columns, or 1
-  bool scalar = true;         // one value a row: rows are summed in lanes
+  bool scalar = true;         // one value a row
   std::int64_t partials = 0;  // offset in the shared workspace (chunks > 1)
 };
 
@@ -49,6 +49,7 @@ struct MapShape {
   std::int64_t accumulator_floats = 0;           // of one level of one reduction
   std::int64_t slot_bytes = 0;
 };
+constexpr std::int64_t map_reduction_rows = 64;    // rows added before their sum moves up a level
 constexpr std::int64_t map_fold_block = 1024;      // values folded at once in the second phase
 constexpr std::int64_t map_fold_tile = 8 * map_fold_block;
 MapShape map_shape(const MapSpec& spec, const Target& target);

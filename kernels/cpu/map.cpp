@@ -202,7 +202,7 @@ void MapKernel::run_reducing(int tile, int slot) const {
     place(inputs_, fixed, block.inputs);
     place(outputs_, fixed, block.outputs);
     place(positions_, fixed, block.positions);
-    for (std::size_t r = 0; r < reduced_.size(); ++r) begin_accumulator(accumulators[r], reduced_[r].scalar ? 16 : columns, reduced_[r].maximum);
+    for (std::size_t r = 0; r < reduced_.size(); ++r) begin_accumulator(accumulators[r], reduced_[r].scalar ? 1 : columns, reduced_[r].maximum);
     for (int64_t row = first_row; row < end_row; row += shape_.row_block) {
       block.first_row = row;
       block.rows = std::min(shape_.row_block, end_row - row);
@@ -216,7 +216,7 @@ void MapKernel::run_reducing(int tile, int slot) const {
       // Of a value that does not vary along columns, the first block of them alone keeps the sum.
       if (reduced.scalar && column_block > 0) continue;
       const int64_t width = reduced.scalar ? 1 : columns;
-      end_accumulator(accumulators[r], reduced.scalar ? 16 : columns, reduced.maximum);
+      end_accumulator(accumulators[r], width, reduced.maximum);
       if (shape_.chunks == 1) {
         write(r, fixed, reduced.scalar ? 0 : column, width, accumulators[r].high);
       } else {

@@ -12,9 +12,6 @@ namespace {
 
 using std::int64_t;
 
-constexpr int64_t held_rows = 64;        // rows added before they move up a level
-constexpr int64_t held_scalars = 1024;
-
 template <class F>
 void each(float* dst, const float* a, int64_t count, F f) {
 #pragma GCC ivdep
@@ -259,39 +256,27 @@ void MapEngine::inner(const Step& step, const Block& block) const {
 void begin_accumulator(Accumulator& accumulator, int64_t width, bool maximum) {
   const float identity = identity_of(maximum);
   for (int64_t i = 0; i < padded(width); ++i) accumulator.low[i] = accumulator.high[i] = identity;
-  accumulator.held = 0;
 }
 
 void end_accumulator(Accumulator& accumulator, int64_t width, bool maximum) {
-  fold(accumulator.high, accumulator.low, padded(width), maximum);
-  if (!accumulator.scalar) return;
-  for (int w = 8; w > 0; w /= 2) fold(accumulator.high, accumulator.high + w, w, maximum);
+  fold(accumulator.high, accumulator.low, width, maximum);
 }
 
+// Row by row, in order; after every map_reduction_rows of the chunk the low level moves into the high one. The same for a
+// value by column and for one a row, however the rows are cut into blocks.
 void MapEngine::reduce(const Step& step, Block& block) const {
   Accumulator& accumulator = block.accumulators[step.ordinal];
-  const bool maximum = step.op == MapOpcode::reduce_max;
-  const bool scalar = accumulator.scalar;
-  if (scalar) {
-    // Lane = row modulo 16, counted from the chunk's first row.
-    const float* a = step.a.kind == RegisterKind::full ? register_at(block, step.a.kind, step.a.place)
-                                                       : spread(block, step.a, RegisterKind::row, 0);
-    for (int64_t r = 0; r < block.rows; ++r) {
-      float& lane = accumulator.low[(block.chunk_row + r) % 16];
-      lane = maximum ? max_of(lane, a[r]) : lane + a[r];
-    }
-    accumulator.held += block.rows;
-    if (accumulator.held < held_scalars) return;
-  } else {
-    const float* a = spread(block, step.a, RegisterKind::full, 0);
-    for (int64_t r = 0; r < block.rows; ++r) fold(accumulator.low, a + r * block.columns, block.columns, maximum);
-    accumulator.held += block.rows;
-    if (accumulator.held < held_rows) return;
+  const bool maximum = step.op == MapOpcode::reduce_max, scalar = accumulator.scalar;
+  const int64_t width = scalar ? 1 : block.columns;
+  const float* a = scalar && step.a.kind != RegisterKind::full ? spread(block, step.a, RegisterKind::row, 0)
+                                                               : spread(block, step.a, RegisterKind::full, 0);
+  for (int64_t r = 0; r < block.rows; ++r) {
+    if (scalar) accumulator.low[0] = maximum ? max_of(accumulator.low[0], a[r]) : accumulator.low[0] + a[r];
+    else fold(accumulator.low, a + r * width, width, maximum);
+    if ((block.chunk_row + r + 1) % map_reduction_rows != 0) continue;
+    fold(accumulator.high, accumulator.low, width, maximum);
+    for (int64_t i = 0; i < width; ++i) accumulator.low[i] = identity_of(maximum);
   }
-  const int64_t width = scalar ? 16 : padded(block.columns);
-  fold(accumulator.high, accumulator.low, width, maximum);
-  for (int64_t i = 0; i < width; ++i) accumulator.low[i] = identity_of(maximum);
-  accumulator.held = 0;
 }
 
 void MapEngine::run(Block& block) const {

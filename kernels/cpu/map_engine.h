@@ -84,8 +84,7 @@ struct BlockOperand {
 struct Accumulator {
   float* low = nullptr;   // what the last rows added
   float* high = nullptr;  // what is older
-  std::int64_t held = 0;  // rows in `low`
-  bool scalar = false;    // one value a row: sixteen lanes of rows
+  bool scalar = false;    // one value a row
 };
 
 struct Block {
@@ -136,7 +135,7 @@ class MapEngine {
   int full_ = 0, temporaries_ = 0;
 };
 
-// Folds an accumulator's levels, and a scalar's sixteen lanes into high[0]. width: values in use (16 for a scalar).
+// Empties an accumulator; folds its levels into `high`. width: values in use.
 void begin_accumulator(Accumulator& accumulator, std::int64_t width, bool maximum);
 void end_accumulator(Accumulator& accumulator, std::int64_t width, bool maximum);
 

@@ -159,6 +159,47 @@ TEST(Map, BitsDoNotDependOnFusionOrShape) {
   }
 }
 
+// A sum over rows has the same bits whether its loop keeps the columns apart or, fused with a sum along them, does not.
+TEST(Map, SumsOverRowsDoNotDependOnFusion) {
+  const std::int64_t q = 1000, p = 37, w = 300;
+  Random random(8);
+  Buffer x(DType::f32, q * p), y(DType::f32, q * p * w);
+  x.fill(random), y.fill(random);
+  std::vector<std::vector<std::byte>> results;
+  for (bool fused : {false, true}) {
+    MapSpec spec;
+    spec.outer = {q, p}, spec.reduced = {true, false}, spec.inner = {w};
+    if (!fused) spec.inner = {};
+    spec.inputs = {{DType::f32, {p, 1}, 0, {}}};
+    spec.outputs = {{DType::f32, {0, 1}, 0, false}};
+    spec.program.registers = fused ? 3 : 1;
+    MapInstruction load, reduce, load2, sum, store;
+    load.op = MapOpcode::load, load.result = 0, load.slot = 0;
+    reduce.op = MapOpcode::reduce_sum, reduce.a = 0, reduce.slot = 0;
+    spec.program.code = {load, reduce};
+    Case c;
+    c.inputs = {x};
+    c.outputs = {Buffer(DType::f32, p)};
+    c.tolerance = {1e-4};
+    if (fused) {
+      spec.inputs[0].strides.push_back(0), spec.outputs[0].strides.push_back(0);
+      spec.inputs.push_back({DType::f32, {p * w, w, 1}, 0, {}});
+      spec.outputs.push_back({DType::f32, {p, 1, 0}, 0, false});
+      load2.op = MapOpcode::load, load2.result = 1, load2.slot = 1;
+      sum.op = MapOpcode::inner_sum, sum.result = 2, sum.a = 1;
+      store.op = MapOpcode::store, store.a = 2, store.slot = 1;
+      spec.program.code.insert(spec.program.code.end(), {load2, sum, store});
+      c.inputs.push_back(y);
+      c.outputs.emplace_back(DType::f32, q * p);
+      c.tolerance.push_back(1e-5);
+    }
+    c.spec = spec, c.target = reference_target();
+    check(c, fused ? "fused" : "alone");
+    results.push_back(c.outputs[0].bytes);
+  }
+  EXPECT_TRUE(results[0] == results[1]);
+}
+
 TEST(Map, FunctionsOfSpecialNumbers) {
   const std::vector<double> values = {0.0, -0.0, INFINITY, -INFINITY, NAN, 1e-40, 1e38, -1e38, 88.0, -104.0, 1.0};
   for (MapOpcode op : {MapOpcode::exp, MapOpcode::log, MapOpcode::tanh, MapOpcode::sigmoid, MapOpcode::erf, MapOpcode::sqrt, MapOpcode::maximum,
