@@ -143,26 +143,33 @@ class Fusion {
     return same_axes(tail, over);
   }
 
-  // Within one row only one set of axes can be reduced: others become values of their own.
+  // Within one row only one set of axes can be reduced, and a reduction is done once, not again for every index of axes that
+  // it has nothing to do with: others become values of their own.
   void settle_reductions(int root) {
     Node& node = nodes_[root];
     const bool reduce = node.kind == NodeKind::reduce;
     if (reduce) node.adds_rows = contains(node.over, model_.batch) || !is_suffix(nodes_[node.in[0]].axes, node.over);
-    std::vector<int> cut;
+    for (int cut = next_cut(root); cut >= 0; cut = next_cut(root)) {
+      nodes_[cut].root = true;
+      settle_reductions(cut);
+    }
+  }
+
+  // The reduction nearest to the root that cannot be part of its rows, or -1.
+  int next_cut(int root) {
+    const Node& node = nodes_[root];
     Cone cone = gather(root);
     std::optional<AxisList> keep;
-    if (reduce && !node.adds_rows) keep = node.over;
+    if (node.kind == NodeKind::reduce && !node.adds_rows) keep = node.over;
     for (auto r = cone.reductions.rbegin(); r != cone.reductions.rend(); ++r) {
+      if (*r == root) continue;
       const AxisList& over = nodes_[*r].over;
       const bool beside_rows = !node.adds_rows || common(over, node.over).empty() || without(over, node.over).empty();
-      if (!keep && beside_rows) keep = over;
-      if (!keep || !same_axes(*keep, over)) cut.push_back(*r);
+      const bool all_axes = without(cone.loop, joined(nodes_[*r].axes, over)).empty();
+      if (!keep && beside_rows && all_axes) keep = over;
+      if (!keep || !same_axes(*keep, over) || !all_axes) return *r;
     }
-    for (int r : cut) {
-      if (r == root) continue;
-      nodes_[r].root = true;
-      settle_reductions(r);
-    }
+    return -1;
   }
 
   // ---- Placement ----
