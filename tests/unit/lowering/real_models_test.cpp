@@ -107,11 +107,13 @@ void prove_layouts(const std::string& text) {
     program->train.activation = type;
     const Graph step = build_graph(program->model, type, Purpose::train), evaluate = build_graph(program->model, type, Purpose::evaluate);
     for (Reduce reduce : {Reduce::once, Reduce::each}) {
+      // f16 is laid out as bf16 is.
+      if (type == DType::f16 && reduce == Reduce::each) continue;
       program->train.reduce = reduce;
       for (std::int64_t ranks : {1, 2, 8}) {
         for (int stage = 0; stage <= (ranks == 1 ? 0 : 3); ++stage) {
           for (std::int64_t micro_batches : {1, 2, 4, 8}) {
-            if (program->train.batch / ranks % micro_batches != 0) continue;
+            if (program->train.batch / ranks % micro_batches != 0 || (type == DType::f16 && micro_batches > 2)) continue;
             for (const Limits& limits : kLimits) {
               set_layout(*program, ranks, stage, micro_batches, limits);
               expect_proved(lower(*program, sources, &step, &evaluate, nullptr),
