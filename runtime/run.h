@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "compiler/plan/plan.h"
 #include "compiler/support/result.h"
@@ -42,8 +43,13 @@ struct SampleOptions {
   int threads = 0;
 };
 
+struct Sampled {
+  std::string text;
+  std::vector<std::string> lines;  // damaged checkpoints passed over
+};
+
 // `plan` is the sample plan of the model; the newest readable checkpoint in `run_dir` gives the parameters. Tokens are
 // bytes where the data are text; else numbers, in the prompt and in the result, separated by spaces.
-Result<std::string> sample(const Plan& plan, const std::filesystem::path& run_dir, const SampleOptions& options);
+Result<Sampled> sample(const Plan& plan, const std::filesystem::path& run_dir, const SampleOptions& options);
 
 }  // namespace dsc

@@ -124,7 +124,7 @@ Result<std::vector<std::int32_t>> tokens_of(const std::string& prompt, bool byte
 
 }  // namespace
 
-Result<std::string> sample(const Plan& plan, const std::filesystem::path& run_dir, const SampleOptions& options) {
+Result<Sampled> sample(const Plan& plan, const std::filesystem::path& run_dir, const SampleOptions& options) {
   const Contract& contract = plan.contract;
   const bool bytes = contract.data.train.format == TokenFormat::bytes;
   DSC_CHECK(contract.layout.world_size() == 1 && plan.programs.size() == 1, "a sample plan has one rank and one program");
@@ -163,7 +163,7 @@ Result<std::string> sample(const Plan& plan, const std::filesystem::path& run_di
     if (bytes) text += static_cast<char>(token);
     else text += (text.empty() ? "" : " ") + std::to_string(token);
   }
-  return text;
+  return Sampled{std::move(text), std::move(loaded->lines)};
 }
 
 }  // namespace dsc

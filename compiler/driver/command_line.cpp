@@ -58,6 +58,35 @@ Result<std::int64_t> integer(const std::string& option, const std::string& text,
   return value;
 }
 
+// A word that looks like an option but is not one of this verb, or one that lacks its value: said in this program's terms
+// before LLVM sees it.
+Status check_spelling(const std::string& verb, const std::vector<const char*>& arguments) {
+  std::vector<std::string> names;
+  for (const OptionInfo& option : all_options())
+    if (option.verbs.count(verb)) names.push_back(option.name);
+  for (std::size_t i = 1; i < arguments.size(); ++i) {
+    std::string word = arguments[i];
+    if (word.size() < 2 || word[0] != '-') continue;
+    std::string name = word.substr(word[1] == '-' ? 2 : 1);
+    bool has_value = name.find('=') != std::string::npos;
+    name = name.substr(0, name.find('='));
+    const OptionInfo* found = nullptr;
+    for (const OptionInfo& option : all_options())
+      if (name == option.name) found = &option;
+    if (found == nullptr) {
+      std::string near = nearest(name, names);
+      return Error{str(Code::bad_option), "dsc " + verb + " has no option `" + word.substr(0, word.find('=')) + "`",
+                   near.empty() ? "`dsc help " + verb + "` lists its options" : "did you mean `--" + near + "`?"};
+    }
+    if (!found->verbs.count(verb))
+      return Error{str(Code::bad_option), "dsc " + verb + " does not take `--" + name + "`", "it belongs to `dsc " + *found->verbs.begin() + "`"};
+    if (found->value == nullptr || has_value) continue;
+    if (++i == arguments.size())
+      return Error{str(Code::bad_option_value), "`--" + name + "` needs a value", "--" + name + " " + found->value};
+  }
+  return {};
+}
+
 // Reads the options of one verb through LLVM; what it complains about is the error.
 struct RawOptions {
   std::vector<std::string> positional;
@@ -66,6 +95,7 @@ struct RawOptions {
 };
 
 Result<RawOptions> read_with_llvm(const std::string& verb, std::vector<const char*> arguments) {
+  if (Status spelling = check_spelling(verb, arguments); !spelling) return spelling.error();
   RawOptions raw;
   std::vector<std::unique_ptr<cl::list<std::string>>> lists;
   std::vector<std::unique_ptr<cl::opt<bool>>> flags;
@@ -81,16 +111,8 @@ Result<RawOptions> read_with_llvm(const std::string& verb, std::vector<const cha
   bool fine = cl::ParseCommandLineOptions(static_cast<int>(arguments.size()), arguments.data(), "", &stream);
   stream.flush();
   if (!fine) {
-    // One line, without the program's name that LLVM puts in front.
     std::string line = complaint.substr(0, complaint.find('\n'));
-    if (auto colon = line.find(": "); colon != std::string::npos) line = line.substr(colon + 2);
-    if (auto more = line.find("  Try:"); more != std::string::npos) line = line.substr(0, more);
-    std::string help = "see `dsc help " + verb + "`";
-    if (auto mean = complaint.find("Did you mean '"); mean != std::string::npos) {
-      std::size_t begin = mean + 14;
-      help = "did you mean `" + complaint.substr(begin, complaint.find('\'', begin) - begin) + "`?";
-    }
-    return Error{str(Code::bad_option), "dsc " + verb + ": " + line, help};
+    return Error{str(Code::bad_option), "dsc " + verb + ": " + line, "see `dsc help " + verb + "`"};
   }
   raw.positional.assign(positional.begin(), positional.end());
   for (auto& list : lists)

@@ -22,15 +22,6 @@ Result<std::string> read_file(const std::string& path) {
   return text.str();
 }
 
-Status write_file(const std::string& path, const std::string& text) {
-  errno = 0;
-  std::ofstream out(path, std::ios::binary | std::ios::trunc);
-  out << text;
-  out.close();
-  if (!out) return Error{str(Code::unwritable_file), "cannot write `" + path + "`: " + std::strerror(errno ? errno : EIO), "check the path and the space left"};
-  return {};
-}
-
 CheckOptions check_options(const CommandLine& line) {
   CheckOptions options;
   options.sets = line.sets;

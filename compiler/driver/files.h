@@ -1,4 +1,4 @@
-// What several verbs share: reading and writing small files, and turning a command line into options of the checker.
+// What several verbs share: reading small files, and turning a command line into options of the checker.
 #pragma once
 
 #include <string>
@@ -11,7 +11,6 @@
 namespace dsc {
 
 Result<std::string> read_file(const std::string& path);
-Status write_file(const std::string& path, const std::string& text);
 CheckOptions check_options(const CommandLine& line);
 // A device of the committed table, or DSM0602.
 Result<Target> target_named(const std::string& name);

@@ -108,9 +108,11 @@ int verb_sample(const CommandLine& line) {
   options.tokens = line.tokens.value_or(options.tokens);
   options.temperature = line.temperature;
   options.seed = line.seed;
-  Result<std::string> text = sample(*plan, dir, options);
-  if (!text) return fail(text.error());
-  std::fwrite(text->data(), 1, text->size(), stdout);
+  Result<Sampled> sampled = sample(*plan, dir, options);
+  if (!sampled) return fail(sampled.error());
+  for (const std::string& note : sampled->lines) std::fprintf(stderr, "%s\n", note.c_str());
+  std::fputs(line.prompt.c_str(), stdout);
+  std::fwrite(sampled->text.data(), 1, sampled->text.size(), stdout);
   std::fputc('\n', stdout);
   return 0;
 }

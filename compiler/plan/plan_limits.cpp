@@ -12,6 +12,7 @@ namespace {
 using plan_fields::fields;
 
 constexpr std::int64_t kMaxSize = std::int64_t(1) << 50;   // bytes, elements
+constexpr std::int64_t kMaxPiece = std::int64_t(1) << 38;  // elements; times kMaxRanks and the largest type it fits 64 bits
 constexpr std::int64_t kMaxRanks = std::int64_t(1) << 20;
 constexpr std::int64_t kMaxSteps = std::int64_t(1) << 50;
 
@@ -76,7 +77,7 @@ struct Checker {
     walk(buffer);
   }
   void value(const CollectivePart& part) {
-    if (part.piece_elements < 0 || part.piece_elements > kMaxSize / kMaxRanks) fail("has pieces of " + std::to_string(part.piece_elements) + " elements");
+    if (part.piece_elements < 0 || part.piece_elements > kMaxPiece) fail("has pieces of " + std::to_string(part.piece_elements) + " elements");
     walk(part);
   }
   void value(const CollectiveSpec& spec) {
