@@ -1,8 +1,7 @@
 // How much is fused: a block of GPT-2 or Llama has as many steps as written here and no more, and large models build fast.
 #include <gtest/gtest.h>
 
-#include <algorithm>
-#include <chrono>
+#include <ctime>
 
 #include "compiler/graph/graph.h"
 #include "tests/support/model_builder.h"
@@ -36,12 +35,11 @@ TEST(Fusion, ClassifierStoresNoLogits) {
 
 TEST(Fusion, LargeModelsBuildFast) {
   Model model = tiny_gpt2(48, 8, 1024, 1600, 50257);
-  const auto begin = std::chrono::steady_clock::now();
+  const std::clock_t begin = std::clock();
   Graph graph = build_graph(model, DType::bf16, Purpose::train);
-  const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;
-  // 0.1 s where it is not slowed by checks or other work.
-  EXPECT_LT(seconds.count(), 2.0);
-  RecordProperty("milliseconds", static_cast<int>(seconds.count() * 1000));
+  const double seconds = static_cast<double>(std::clock() - begin) / CLOCKS_PER_SEC;
+  // About 0.03 s; the rest is room for builds with checks.
+  EXPECT_LT(seconds, 1.0);
   EXPECT_GT(graph.steps.size(), 1000u);
 }
 
