@@ -64,7 +64,8 @@ std::int64_t fill(const std::vector<PackItem>& items, const Strategy& strategy, 
 // Strategies that suit different shapes of lifetimes, the cheapest to beat first.
 class Strategies {
  public:
-  Strategies(const std::vector<PackItem>& items, const std::vector<int>& subset, const Shelf& shelf) : items_(items), subset_(subset), crowd_(items.size(), 0) {
+  Strategies(const std::vector<PackItem>& items, const std::vector<int>& subset, const Shelf& shelf)
+      : items_(items), subset_(subset), crowd_(items.size(), 0) {
     int end = 0;
     for (int i : subset) end = std::max(end, item(i).last + 1);
     for (const Shelf::Placed& other : shelf.placed) end = std::max(end, other.last + 1);

@@ -1,5 +1,6 @@
 // Maps and products: loops whose dims collapse.
 #include <algorithm>
+#include <utility>
 
 #include "compiler/partition/flatten_steps.h"
 #include "compiler/support/check.h"
@@ -106,14 +107,8 @@ std::vector<AxisId> contraction_order(Flattener& in, const Step& step, Operand& 
 
 enum Role { batch_dim, m_dim, n_dim };
 
-}  // namespace
-
-void flatten_product(Flattener& in, const Step& step, FlatStep& out) {
-  Operand a = step.inputs[0], b = step.inputs[1];
-  const std::vector<AxisId> k_axes = contraction_order(in, step, a, b);
-  const View a_view = in.view(a), b_view = in.view(b);
-  DSC_CHECK(a_view.full() && b_view.full(), "a product reads outside its operand: " + step.name);
-
+// The loop over the result's dims; operands are A and B without their contracted axes, the epilogue's inputs, the outputs.
+Loop product_loop(const Flattener& in, const Step& step, const View& a, const View& b, const std::vector<AxisId>& k_axes) {
   std::vector<AxisId> axes = step.batch_axes;
   axes.insert(axes.end(), step.m_axes.begin(), step.m_axes.end());
   axes.insert(axes.end(), step.n_axes.begin(), step.n_axes.end());
@@ -124,12 +119,10 @@ void flatten_product(Flattener& in, const Step& step, FlatStep& out) {
   Loop loop;
   for (std::size_t i = 0; i < axes.size(); ++i) {
     const int kind = i < step.batch_axes.size() ? batch_dim : i < step.batch_axes.size() + step.m_axes.size() ? m_dim : n_dim;
-    const auto at = std::find(program_axes.begin(), program_axes.end(), axes[i]) - program_axes.begin();
-    const bool pin = static_cast<std::size_t>(at) < pinned.size() && pinned[static_cast<std::size_t>(at)];
-    loop.dims.push_back({in.sizes(axes[i]), kind, pin, static_cast<int>(at)});
+    const auto at = static_cast<std::size_t>(std::find(program_axes.begin(), program_axes.end(), axes[i]) - program_axes.begin());
+    loop.dims.push_back({in.sizes(axes[i]), kind, at < pinned.size() && pinned[at], static_cast<int>(at)});
   }
-  // A and B over the result's dims: their contracted axes are apart.
-  for (const View* view : {&a_view, &b_view}) {
+  for (const View* view : {&a, &b}) {
     View rest = *view;
     std::erase_if(rest.dims, [&](const ViewDim& dim) { return std::find(k_axes.begin(), k_axes.end(), dim.axis) != k_axes.end(); });
     loop.operands.push_back(loop_operand(rest, axes, in.sizes));
@@ -137,8 +130,12 @@ void flatten_product(Flattener& in, const Step& step, FlatStep& out) {
   for (std::size_t i = 2; i < step.inputs.size(); ++i) loop.operands.push_back(loop_operand(in.view(step.inputs[i]), axes, in.sizes));
   for (TensorId output : step.outputs) loop.operands.push_back(loop_operand(in.output_view(output, axes), axes, in.sizes));
   collapse(loop);
+  return loop;
+}
 
-  // What did not collapse into the innermost m and n runs over them as a batch dim.
+// Brings the dims into the order (batch..., m, n). What did not collapse into the innermost m and n is run over as a batch
+// dim; a missing m or n has size 1.
+void order_dims(Loop& loop) {
   const auto innermost = [&](Role role) {
     for (std::size_t i = loop.dims.size(); i-- > 0;) {
       if (loop.dims[i].kind == role) return static_cast<int>(i);
@@ -150,46 +147,57 @@ void flatten_product(Flattener& in, const Step& step, FlatStep& out) {
   for (int i = 0; i < static_cast<int>(loop.dims.size()); ++i) {
     if (i != m && i != n) order.push_back(i);
   }
-  ProductSpec spec;
-  for (int i : order) {
-    spec.batch.push_back({loop.dims[i].size, loop.operands[0].strides[i], loop.operands[1].strides[i]});
+  order.push_back(m);
+  order.push_back(n);
+  Loop ordered;
+  for (int i : order) ordered.dims.push_back(i < 0 ? LoopDim{} : loop.dims[static_cast<std::size_t>(i)]);
+  for (const LoopOperand& operand : loop.operands) {
+    LoopOperand& moved = ordered.operands.emplace_back();
+    moved.offset = operand.offset;
+    for (int i : order) {
+      moved.strides.push_back(i < 0 ? 0 : operand.strides[static_cast<std::size_t>(i)]);
+      moved.windows.push_back(i < 0 ? MapWindow{0, 1} : operand.windows[static_cast<std::size_t>(i)]);
+    }
   }
-  spec.m = m < 0 ? 1 : loop.dims[m].size;
-  spec.n = n < 0 ? 1 : loop.dims[n].size;
+  loop = std::move(ordered);
+}
+
+}  // namespace
+
+void flatten_product(Flattener& in, const Step& step, FlatStep& out) {
+  Operand a = step.inputs[0], b = step.inputs[1];
+  const std::vector<AxisId> k_axes = contraction_order(in, step, a, b);
+  const View a_view = in.view(a), b_view = in.view(b);
+  DSC_CHECK(a_view.full() && b_view.full(), "a product reads outside its operand: " + step.name);
+  Loop loop = product_loop(in, step, a_view, b_view, k_axes);
+  order_dims(loop);
+
+  ProductSpec spec;
+  const std::size_t m = loop.dims.size() - 2, n = m + 1;
+  const std::vector<std::int64_t>&a_strides = loop.operands[0].strides, &b_strides = loop.operands[1].strides;
+  for (std::size_t i = 0; i < m; ++i) spec.batch.push_back({loop.dims[i].size, a_strides[i], b_strides[i]});
+  spec.m = loop.dims[m].size;
+  spec.n = loop.dims[n].size;
   spec.k = in.sizes.count(k_axes);
   spec.a_type = in.tensor(a.tensor).type;
   spec.b_type = in.tensor(b.tensor).type;
-  spec.a_m = m < 0 ? 0 : loop.operands[0].strides[m];
-  spec.b_n = n < 0 ? 0 : loop.operands[1].strides[n];
+  spec.a_m = a_strides[m];
+  spec.b_n = b_strides[n];
   spec.a_k = *collapsed_stride(a_view, k_axes, in.sizes);
   spec.b_k = *collapsed_stride(b_view, k_axes, in.sizes);
   spec.a_offset = a_view.offset;
   spec.b_offset = b_view.offset;
-
-  std::vector<LoopDim> dims;
-  order.push_back(m);
-  order.push_back(n);
-  for (int i : order) dims.push_back(i < 0 ? LoopDim{} : loop.dims[i]);
-  const auto reordered = [&](const LoopOperand& operand) {
-    LoopOperand result;
-    result.offset = operand.offset;
-    for (int i : order) {
-      result.strides.push_back(i < 0 ? 0 : operand.strides[i]);
-      result.windows.push_back(i < 0 ? MapWindow{0, 1} : operand.windows[i]);
-    }
-    return result;
-  };
   spec.epilogue = step.program;
-  in.localise(spec.epilogue, dims);
-  spec.inputs.push_back({DType::f32, std::vector<std::int64_t>(dims.size(), 0), 0, {}});
+  in.localise(spec.epilogue, loop.dims);
+  spec.inputs.push_back({DType::f32, std::vector<std::int64_t>(loop.dims.size(), 0), 0, {}});
   out.inputs = {{a.tensor, 0}, {b.tensor, 0}};
   for (std::size_t i = 2; i < step.inputs.size(); ++i) {
     const TensorId tensor = step.inputs[i].tensor;
-    spec.inputs.push_back(Flattener::map_input(reordered(loop.operands[i]), dims, in.tensor(tensor).type));
+    spec.inputs.push_back(Flattener::map_input(loop.operands[i], loop.dims, in.tensor(tensor).type));
     out.inputs.push_back({tensor, 0});
   }
   for (std::size_t i = 0; i < step.outputs.size(); ++i) {
-    const LoopOperand operand = reordered(loop.operands[step.inputs.size() + i]);
+    const LoopOperand& operand = loop.operands[step.inputs.size() + i];
     spec.outputs.push_back({in.tensor(step.outputs[i]).type, operand.strides, operand.offset, false});
     out.outputs.push_back(step.outputs[i]);
   }

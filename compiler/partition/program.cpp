@@ -196,7 +196,8 @@ class Builder {
     gather.kind = CollectiveKind::all_gather;
     gather.mesh_axes = out_.mesh_axes;
     const auto part = [&](BufferId table, std::int64_t elements) {
-      gather.parts.push_back({piece_use(table, elements, DType::f64), whole_use(table, elements * out_.data_ranks, DType::f64), elements, DType::f64});
+      gather.parts.push_back({piece_use(table, elements, DType::f64), whole_use(table, elements * out_.data_ranks, DType::f64), elements,
+                              DType::f64});
     };
     if (norm) part(norm->first, norm->second);
     part(loss_table_, 1);
