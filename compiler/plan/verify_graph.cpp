@@ -288,6 +288,30 @@ void check_stored(Walk& walk, const Buffer& buffer, BufferId id, int op) {
     walk.fail(Kind::wrong_precision, text(walk, op) + " is stored as " + std::string(name_of(buffer.type)) + ", not " + std::string(name_of(expected)), id);
 }
 
+// Which contributions to the gradient of `op` (any, where that is -1) output k holds. Where several outputs of the instruction
+// hold some, they get one each in the order of the list, and the last what is left.
+std::vector<OperandOf> contributed(Walk& walk, const InstructionFacts& facts, std::size_t k, int op) {
+  std::vector<OperandOf> parts;
+  for (const Performed& p : facts.instruction->performs) {
+    if (p.pass != Pass::gradient || p.operand < 0 || static_cast<std::size_t>(p.operand) >= walk.op(p.op.index()).operands.size()) continue;
+    if (op < 0 || static_cast<int>(walk.op(p.op.index()).operands[p.operand].index()) == op) parts.push_back({static_cast<int>(p.op.index()), p.operand});
+  }
+  if (op < 0) return parts;
+  for (const OperandOf& user : walk.graph.users[op])
+    if (walk.part_in[walk.operand_index(user)] == walk.serial && std::find(parts.begin(), parts.end(), user) == parts.end()) parts.push_back(user);
+  std::size_t place = 0, outputs = 0;
+  for (std::size_t i = 0; i < facts.instruction->outputs.size(); ++i) {
+    const Buffer& other = walk.context.buffer(facts.instruction->outputs[i].buffer);
+    if (other.role != BufferRole::contribution || !other.op || static_cast<int>(other.op->index()) != op) continue;
+    place += i < k;
+    ++outputs;
+  }
+  if (outputs < 2) return parts;
+  if (place >= parts.size()) return {};
+  auto from = parts.begin() + static_cast<std::ptrdiff_t>(place);
+  return {from, place + 1 == outputs ? parts.end() : from + 1};
+}
+
 void write_output(Walk& walk, const InstructionFacts& facts, std::size_t k) {
   const BufferUse& use = facts.instruction->outputs[k];
   const Buffer& buffer = walk.context.buffer(use.buffer);
@@ -313,13 +337,7 @@ void write_output(Walk& walk, const InstructionFacts& facts, std::size_t k) {
     case BufferRole::contribution:
       content.holds = Holds::contribution;
       content.op = op;
-      if (op >= 0) {
-        for (const OperandOf& user : walk.graph.users[op])
-          if (std::int64_t i = walk.operand_index(user); walk.lists_gradient[i] == walk.serial || walk.part_in[i] == walk.serial) content.parts.push_back(user);
-      } else {
-        for (const Performed& p : facts.instruction->performs)
-          if (p.pass == Pass::gradient && p.operand >= 0 && static_cast<std::size_t>(p.operand) < walk.op(p.op.index()).operands.size()) content.parts.push_back({static_cast<int>(p.op.index()), p.operand});
-      }
+      content.parts = contributed(walk, facts, k, op);
       if (content.parts.empty()) wrong = "a contribution that it does not perform";
       break;
     case BufferRole::statistics:
