@@ -2,7 +2,10 @@
 // differentiation. Logical: tensors have axes, not sizes of one rank; nothing here knows of ranks or layouts.
 //
 // Rounding is semantics.md's: what a step stores is rounded exactly where the model's `round` ops are, and a gradient is
-// rounded once after its contributions are added in f32.
+// rounded once after its contributions are added in f32: that of a value with Op::rounded, but not that of a parameter or a
+// view of one (rename, slice, ..., a lookup by positions), which stays f32. Contributions add up by descending op, within
+// one op by ascending operand; those of a parameter by ascending op within a segment. Where operands of maximum or minimum
+// are equal each gets half; the elements that share a max share its gradient evenly.
 #pragma once
 
 #include <optional>
