@@ -252,7 +252,7 @@ AttendShape attend_backward_shape(const AttendSpec& spec, const Target& target) 
   // Of the whole length: k, v, dk, dv. Of one query block: q and dout, each as rows and transposed, dq, and the
   // statistics and row sums. Of a block pair: probabilities and their gradient. A row of out.
   shape.slot_bytes = 2 * floats(shape.padded * qk) + 2 * floats(shape.padded * v) + 2 * floats(b * qk) + 2 * floats(b * v) +
-                     floats(b * qk) + 2 * floats(b) + 2 * floats(b * b) + floats(v);
+                     floats(b * qk) + 2 * floats(b) + 2 * floats(b * b) + floats(std::max(v, b));
   return shape;
 }
 

@@ -16,7 +16,8 @@ namespace {
 
 using std::int64_t;
 
-constexpr int64_t B = 64;  // AttendShape::block
+constexpr int64_t B = 64;
+static_assert(AttendShape{}.block == B);
 constexpr float infinity = std::numeric_limits<float>::infinity();
 
 struct Offsets {
@@ -177,12 +178,8 @@ class Forward final : public Kernel {
       highest[q] = peak[q];
     }
     exp_run(rescale, rescale, B);
-    for (int64_t k = 0; k < keys; ++k)
-      for (int64_t q = 0; q < B; ++q) scores[k * B + q] -= shift[q];
-    exp_run(scores, scores, keys * B);
-    alignas(64) float total[B] = {};
-    for (int64_t k = 0; k < keys; ++k)
-      for (int64_t q = 0; q < B; ++q) total[q] += scores[k * B + q];
+    alignas(64) float total[B];
+    exp_rows(scores, keys, B, shift, total);
     for (int64_t q = 0; q < B; ++q) sum[q] = sum[q] * rescale[q] + total[q];
   }
 
@@ -229,7 +226,7 @@ class Backward final : public Kernel {
     p.dq = carve(place, B * qk);
     p.statistics = carve(place, B), p.delta = carve(place, B);
     p.scores = carve(place, B * B), p.dscores = carve(place, B * B);
-    p.row = carve(place, vs);
+    p.row = carve(place, std::max(vs, B));
     Offsets group;
     add_offsets(spec_, false, tile, group);
     const int64_t k_at = spec_.k_offset + group.k, v_at = spec_.v_offset + group.v;
@@ -270,9 +267,7 @@ class Backward final : public Kernel {
       const float* k_block = p.keys + k0 * k_rows_.stride;
       scores_[tail](k_block, p.qt, p.scores);
       sight_.hide(p.scores, q0, k0, keys);
-      for (int64_t k = 0; k < keys; ++k)
-        for (int64_t q = 0; q < B; ++q) p.scores[k * B + q] -= p.statistics[q];
-      exp_run(p.scores, p.scores, keys * B);
+      exp_rows(p.scores, keys, B, p.statistics, p.row);
       dv_[tail](p.scores, p.dout_rows, p.dv + k0 * vs);
       dscores_[tail](p.values + k0 * v_rows_.stride, p.dout_t, p.dscores);
       for (int64_t k = 0; k < keys; ++k)

@@ -53,6 +53,28 @@ DSC_VECTOR_FUNCTION(sin, _ZGVeN16v_sinf, _ZGVdN8v_sinf)
 DSC_VECTOR_FUNCTION(cos, _ZGVeN16v_cosf, _ZGVdN8v_cosf)
 #undef DSC_VECTOR_FUNCTION
 
+// x[k][q] becomes exp(x[k][q] - shift[q]) for q < width, a multiple of vector_floats; total[q] is their sum over k, in order.
+inline void exp_rows(float* x, std::int64_t rows, std::int64_t width, const float* shift, float* total) {
+#if defined(__AVX512F__)
+  for (std::int64_t q = 0; q < width; q += 16) {
+    __m512 sum = _mm512_setzero_ps();
+    for (std::int64_t k = 0; k < rows; ++k) {
+      const __m512 e = _ZGVeN16v_expf(_mm512_sub_ps(_mm512_loadu_ps(x + k * width + q), _mm512_loadu_ps(shift + q)));
+      _mm512_storeu_ps(x + k * width + q, e);
+      sum = _mm512_add_ps(sum, e);
+    }
+    _mm512_storeu_ps(total + q, sum);
+  }
+#else
+  for (std::int64_t q = 0; q < width; ++q) total[q] = 0;
+  for (std::int64_t k = 0; k < rows; ++k)
+    for (std::int64_t q = 0; q < width; ++q) x[k * width + q] -= shift[q];
+  exp_run(x, x, rows * width);
+  for (std::int64_t k = 0; k < rows; ++k)
+    for (std::int64_t q = 0; q < width; ++q) total[q] += x[k * width + q];
+#endif
+}
+
 // A NaN in either operand gives a NaN.
 inline float max_of(float a, float b) { return a > b || a != a ? a : b; }
 inline float min_of(float a, float b) { return a < b || a != a ? a : b; }

@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include <time.h>
@@ -141,15 +142,15 @@ void products(Bench& bench) {
 
 void attention(Bench& bench) {
   for (DType type : {DType::f32, DType::bf16}) {
-    for (std::int64_t length : {256, 1024}) {
-      const std::int64_t heads = 6, size = 64, batch = 4096 / length, width = heads * size;
+    for (const auto& [length, heads, size] : {std::tuple<std::int64_t, std::int64_t, std::int64_t>{128, 4, 32}, {256, 6, 64}, {1024, 6, 64}}) {
+      const std::int64_t batch = 4096 / length, width = heads * size;
       AttendSpec spec;
       spec.batch = {{batch, length * width, length * width, length * width, length * width, false}, {heads, size, size, size, size, false}};
       spec.length = length, spec.qk_size = spec.v_size = size;
       spec.q_along = spec.k_along = spec.v_along = spec.out_along = width;
       spec.scale = 0.125, spec.type = spec.out_type = type;
       const Operand x{type, 4096 * width}, statistics{DType::f32, batch * heads * length};
-      const std::string name = std::string(name_of(type)) + " " + std::to_string(batch) + "x6x" + std::to_string(length) + "x64 causal";
+      const std::string name = std::string(name_of(type)) + " " + std::to_string(batch) + "x" + std::to_string(heads) + "x" + std::to_string(length) + "x" + std::to_string(size) + " causal";
       bench.run("attend_forward " + name, AttendForwardSpec{spec}, {x, x, x}, {x, statistics});
       bench.run("attend_backward " + name, AttendBackwardSpec{spec, type}, {x, x, x, x, statistics, x}, {x, x, x});
     }
