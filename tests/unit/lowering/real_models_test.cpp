@@ -66,6 +66,11 @@ void set_layout(CheckedProgram& program, std::int64_t ranks, int stage, std::int
   layout = LayoutSpec{};
   layout.name = "test";
   if (ranks > 1) layout.mesh = {{"data", ranks, {}}}, layout.batch_axes = {0};
+  // Some over two mesh axes, with contributions that travel as bf16.
+  if (ranks == 8 && limits.bucket == 1'000'000) {
+    layout.mesh = {{"node", 2, {}}, {"local", 4, {}}}, layout.batch_axes = {0, 1};
+    layout.wire_bf16 = true;
+  }
   layout.zero_stage = stage;
   layout.micro_batch = program.train.batch / ranks / micro_batches;
   layout.overlap = limits.overlap;
