@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <charconv>
 #include <cmath>
@@ -408,9 +409,11 @@ Result<Plan> from_json_unsealed(std::string_view text) {
   try {
     json = Json::parse(text);
   } catch (const Json::exception& e) {
+    // "[json.exception.parse_error.101] parse error at line 1, column 7: ...; last read: '...'", which may be the whole file.
     std::string what = e.what();
-    std::size_t cut = what.find("] ");
-    return error(Code::plan_not_json, "the plan is not JSON: " + (cut == std::string::npos ? what : what.substr(cut + 2)), kPlanAgain);
+    if (std::size_t begin = what.find("] "); begin != std::string::npos) what.erase(0, begin + 2);
+    what.resize(std::min(what.size(), what.find("; last read:")));
+    return error(Code::plan_not_json, "the plan is not JSON: " + what, kPlanAgain);
   }
   try {
     auto version = json.is_object() ? json.find("version") : json.end();

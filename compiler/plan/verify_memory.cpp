@@ -210,7 +210,7 @@ void check_summary(const Context& context, std::int64_t lower_bound) {
     packed = std::max(packed, buffer.offset.value + buffer.bytes.value);
     if (buffer.persistent && buffer.role != BufferRole::state) persistent += buffer.bytes.value;
   }
-  context.report.peak = Bytes(packed);
+  context.report.peak = align_up(Bytes(packed), context.plan.target.alignment);
   context.report.lower_bound = Bytes(lower_bound);
   auto same = [&](const char* what, Bytes stated, std::int64_t found) {
     if (stated.value != found)

@@ -118,6 +118,7 @@ TEST(PlanJson, RefusesWhatIsWrong) {
   std::string good = to_json(tiny_plan({2, 2, 3}));
   expect_refused("", Code::plan_not_json, "not JSON");
   expect_refused(good.substr(0, good.size() / 2), Code::plan_not_json, "not JSON");
+  EXPECT_EQ(from_json(good.substr(0, good.size() / 2)).error().message.find("last read"), std::string::npos);
   expect_refused(std::string(100000, '['), Code::plan_not_json, "nested more than 64 deep");
   expect_refused("{\"version\":1e999}", Code::plan_not_json, "not JSON");
   expect_refused("[1]", Code::plan_version, "no version");
