@@ -1,4 +1,5 @@
 // dsc: see `dsc help`.
+#include <csignal>
 #include <cstdio>
 #include <cstring>
 #include <utility>
@@ -7,6 +8,8 @@
 
 int main(int argc, char** argv) {
   using namespace dsc;
+  // A limit on file sizes is then a failed write with an error of its own, not a death in the middle of a checkpoint.
+  std::signal(SIGXFSZ, SIG_IGN);
   if (argc < 2 || !std::strcmp(argv[1], "--help") || !std::strcmp(argv[1], "-h")) {
     CommandLine help;
     help.verb = "help";

@@ -94,6 +94,12 @@ void expect_memory_as_explained(const ScratchFolder& folder, const std::string& 
       for (const char* key : {"device_arena_bytes", "host_arena_bytes", "storage_bytes"})
         EXPECT_EQ(rank_class[key], mapped.at(rank.get<std::size_t>())[key]) << layout << " " << key;
   }
+  // What is resident beside the arenas is listed: image, mapped data, stacks and the heap after start-up.
+  json run = json::parse(read_file(folder.path() / (layout + "-2") / "run.json"));
+  double peak = run["process_peak_bytes"], rest = peak;
+  for (const json& rank : mapped) rest -= rank["device_arena_bytes"].get<double>();
+  for (const auto& [name, bytes] : run["outside_arenas"].items()) rest -= bytes.get<double>();
+  EXPECT_LE(rest, 0.05 * peak) << layout << ": resident bytes that nothing accounts for";
   double packed = plan["memory"]["packed"].get<double>(), bound = plan["memory"]["lower_bound"].get<double>();
   EXPECT_LE(packed, 1.02 * bound) << layout;
 }
