@@ -9,7 +9,7 @@ namespace dsc {
 namespace {
 
 constexpr const char* kKinds[] = {
-    "buffer_outside_arena", "buffer_size", "buffer_alignment", "use_outside_buffer", "operand_count", "operand_size", "operand_type",
+    "buffer_outside_arena", "buffer_size", "buffer_class", "buffer_alignment", "use_outside_buffer", "operand_count", "operand_size", "operand_type",
     "bad_spec", "workspace_size", "wrong_engine", "memory_summary", "bad_section", "bad_wait",
     "read_before_write", "overlapping_lifetimes", "operands_overlap", "gathered_not_released",
     "race", "redundant_wait",
@@ -29,6 +29,21 @@ void Context::fail(VerifyErrorKind kind, At at, std::string message, std::option
 }
 
 bool is_persistent(BufferRole role) { return role <= BufferRole::state; }
+
+BufferClass class_of(BufferRole role) {
+  switch (role) {
+    case BufferRole::parameter: case BufferRole::parameter_piece: return BufferClass::parameters;
+    case BufferRole::master: case BufferRole::master_piece: case BufferRole::moment1: case BufferRole::moment2:
+    case BufferRole::moment1_piece: case BufferRole::moment2_piece: return BufferClass::optimizer;
+    case BufferRole::gathered: return BufferClass::gathered;
+    case BufferRole::gradient: case BufferRole::gradient_piece: return BufferClass::gradients;
+    case BufferRole::value: case BufferRole::value_gradient: case BufferRole::contribution: case BufferRole::statistics:
+    case BufferRole::loss: return BufferClass::activations;
+    case BufferRole::state: case BufferRole::tokens: case BufferRole::targets: case BufferRole::norm_table: case BufferRole::loss_table:
+    case BufferRole::workspace: return BufferClass::workspace;
+  }
+  return BufferClass::workspace;
+}
 
 bool is_result(const Context& context, const Program& program, const Buffer& buffer) {
   if (program.name == "evaluate") return buffer.role == BufferRole::loss_table;

@@ -14,7 +14,7 @@ namespace dsc {
 
 enum class VerifyErrorKind : std::uint8_t {
   // structure
-  buffer_outside_arena, buffer_size, buffer_alignment, use_outside_buffer, operand_count, operand_size, operand_type, bad_spec,
+  buffer_outside_arena, buffer_size, buffer_class, buffer_alignment, use_outside_buffer, operand_count, operand_size, operand_type, bad_spec,
   workspace_size, wrong_engine, memory_summary, bad_section, bad_wait,
   // data
   read_before_write, overlapping_lifetimes, operands_overlap, gathered_not_released,

@@ -47,6 +47,7 @@ struct Context {
 };
 
 bool is_persistent(BufferRole role);
+BufferClass class_of(BufferRole role);
 // The buffers that the runtime reads after a program: live to its end.
 bool is_result(const Context& context, const Program& program, const Buffer& buffer);
 

@@ -22,6 +22,8 @@ void check_buffers(const Context& context) {
     if (b.offset.value + b.bytes.value > plan.memory.device_arena.value)
       context.fail(Kind::buffer_outside_arena, {}, "ends at byte " + std::to_string(b.offset.value + b.bytes.value) + " of an arena of " +
                                                        std::to_string(plan.memory.device_arena.value), id);
+    if (b.cls != class_of(b.role))
+      context.fail(Kind::buffer_class, {}, std::string("a ") + name_of(b.role) + " that counts as " + name_of(b.cls) + ", not as " + name_of(class_of(b.role)), id);
     if (b.persistent != is_persistent(b.role))
       context.fail(Kind::buffer_size, {}, std::string("a ") + name_of(b.role) + (b.persistent ? " that persists" : " that does not persist"), id);
   }

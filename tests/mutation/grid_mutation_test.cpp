@@ -108,6 +108,18 @@ TEST(GridMutation, Gpt2OverTheGrid) { sample("gpt2", gpt2_text()); }
 TEST(GridMutation, LlamaOverTheGrid) { sample("llama", llama_text()); }
 TEST(GridMutation, OwnModelOverTheGrid) { sample("own", own_text()); }
 
+TEST(GridMutation, PlansThatSampleAreValid) {
+  for (const std::string& text : {gpt2_text(), llama_text(), own_text()})
+    for (DType activation : {DType::f32, DType::bf16, DType::f16}) {
+      Case c{2, 2, 3, Reduce::once, activation};
+      Result<Plan> plan = compile_sample(plan_of(text, c), reference_target());
+      ASSERT_TRUE(plan) << plan.error().message;
+      VerifyReport report = verify(*plan);
+      for (const VerifyError& error : report.errors) ADD_FAILURE() << str(c) << ": " << name_of(error.kind) << ": " << str(error, *plan);
+      EXPECT_EQ(plan->programs.size(), 1u);
+    }
+}
+
 TEST(GridMutation, EveryPlaceOfSomePlans) {
   Campaign campaign;
   const Case cases[] = {{2, 2, 0, Reduce::each, DType::f32}, {2, 2, 1, Reduce::once, DType::bf16}, {4, 4, 2, Reduce::each, DType::f16}, {4, 2, 3, Reduce::once, DType::bf16}};

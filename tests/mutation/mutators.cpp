@@ -344,6 +344,8 @@ std::vector<Mutator> memory_mutators() {
                   [](Plan& plan, const Place&) { plan.memory.lower_bound += Bytes(64); }});
   list.push_back({"wrong persistent bytes", "the stated sum is not that of parameters and optimizer state", {K::memory_summary}, once, always,
                   [](Plan& plan, const Place&) { plan.memory.persistent += Bytes(4); }});
+  list.push_back({"wrong class of a buffer", "what it counts as follows from its role", {K::buffer_class}, buffers, always,
+                  [](Plan& plan, const Place& at) { BufferClass& cls = plan.buffers[at.k].cls; cls = cls == BufferClass::workspace ? BufferClass::gradients : BufferClass::workspace; }});
   list.push_back({"misaligned buffer", "the offset is no multiple of the target's alignment", {K::buffer_alignment}, buffers, always,
                   [](Plan& plan, const Place& at) { plan.buffers[at.k].offset += Bytes(4); }});
   list.push_back({"shrunk workspace", "a byte less than the kernel carves up", {K::workspace_size}, instructions([](const Instruction& i) { return i.workspace ? 1 : 0; }), always,

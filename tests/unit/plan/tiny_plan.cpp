@@ -52,6 +52,14 @@ Model tiny_model(std::int64_t batch) {
   return model;
 }
 
+BufferClass class_of(BufferRole role) {
+  if (role == BufferRole::parameter || role == BufferRole::parameter_piece) return BufferClass::parameters;
+  if (role < BufferRole::state) return BufferClass::optimizer;
+  if (role == BufferRole::gathered) return BufferClass::gathered;
+  if (role == BufferRole::gradient || role == BufferRole::gradient_piece) return BufferClass::gradients;
+  return role >= BufferRole::value && role <= BufferRole::loss ? BufferClass::activations : BufferClass::workspace;
+}
+
 struct TinyBuilder {
   Plan plan;
   TinyOptions o;
@@ -68,6 +76,7 @@ struct TinyBuilder {
     Buffer b;
     b.name = std::move(name);
     b.role = role;
+    b.cls = class_of(role);
     b.type = type;
     b.elements = elements;
     b.bytes = Bytes(elements * size_of(type));
