@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cstdio>
 
 #include "compiler/explain/explain.h"
@@ -37,6 +38,35 @@ std::string memory_text(const RankClass& c) {
   return text;
 }
 
+// "block[3].mlp" and "block[4].mlp" both as "block[*].mlp".
+std::string without_indices(const std::string& text) {
+  std::string out;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    out += text[i];
+    if (text[i] != '[') continue;
+    std::size_t end = i + 1;
+    while (end < text.size() && text[end] >= '0' && text[end] <= '9') ++end;
+    if (end == i + 1 || end == text.size() || text[end] != ']') continue;
+    out += '*';
+    i = end - 1;
+  }
+  return out;
+}
+
+// The same collective in every layer on one line.
+std::vector<CollectiveLine> by_kind(const std::vector<CollectiveLine>& lines) {
+  std::vector<CollectiveLine> kinds;
+  for (const CollectiveLine& line : lines) {
+    std::string cause = without_indices(line.cause);
+    auto same = [&](const CollectiveLine& kind) { return kind.op == line.op && kind.axis == line.axis && kind.cause == cause; };
+    auto kind = std::find_if(kinds.begin(), kinds.end(), same);
+    if (kind == kinds.end()) kind = kinds.insert(kinds.end(), {line.op, line.axis, cause, 0, Bytes{0}});
+    kind->count += line.count;
+    kind->bytes_per_rank += line.bytes_per_rank;
+  }
+  return kinds;
+}
+
 }  // namespace
 
 std::string to_text(const Explanation& e) {
@@ -49,7 +79,7 @@ std::string to_text(const Explanation& e) {
   text += "parameters " + with_commas(e.parameters) + " (" + human_count(e.parameters) + "), FLOPs per step " + flops + " (uncalibrated)\n\n";
   for (const RankClass& c : e.rank_classes) text += memory_text(c);
   text += e.collectives.empty() ? "\ncollectives: none\n" : "\ncollectives, per step\n";
-  for (const CollectiveLine& c : e.collectives)
+  for (const CollectiveLine& c : by_kind(e.collectives))
     text += "  " + padded(c.op, 15) + padded(c.axis, 8) + right(std::to_string(c.count), 5) + " x  " +
             right(human(c.bytes_per_rank), 10) + " in all  " + c.cause + "\n";
   if (!e.autos.empty()) text += "\nchosen by auto\n";

@@ -32,11 +32,13 @@ std::string file_difference(const std::vector<DataFingerprint>& old_files, const
 }
 
 Status same_run(const Manifest& was, const Manifest& is) {
-  if (Status status = same_model(was, is); !status) return status;
   std::string data;
+  // Before the model, whose operations have its size in them.
   if (was.sequence != is.sequence)
     data = "sequence is " + with_commas(is.sequence) + ", the checkpoint was written with " + with_commas(was.sequence);
-  else if (was.data_order != is.data_order)
+  if (data.empty())
+    if (Status status = same_model(was, is); !status) return status;
+  if (data.empty() && was.data_order != is.data_order)
     data = is.data_order + "; the checkpoint was written with " + was.data_order;
   if (data.empty()) data = file_difference(was.train_files, is.train_files);
   if (data.empty()) {
