@@ -8,7 +8,9 @@ namespace dsc {
 namespace {
 
 using Wide = __int128;
-constexpr std::int64_t kMaxIndex = std::int64_t(1) << 50;  // of any element, and of the indices of one loop nest
+constexpr std::int64_t kMaxIndex = std::int64_t(1) << 40;  // of any element, and of the indices of one operand's loop
+constexpr std::int64_t kMaxWork = std::int64_t(1) << 54;   // of a contraction's whole loop nest
+constexpr int kMaxRegisters = 1024;
 constexpr int kMaxDims = 32;
 
 struct Problem {
@@ -17,13 +19,13 @@ struct Problem {
   void set(std::string what) { if (text.empty()) text = std::move(what); }
 };
 
-std::int64_t count(const std::vector<std::int64_t>& sizes, Problem problem) {
+std::int64_t count(const std::vector<std::int64_t>& sizes, Problem problem, std::int64_t limit = kMaxIndex) {
   if (sizes.size() > kMaxDims) problem.set("more than 32 dims");
   Wide n = 1;
   for (std::int64_t size : sizes) {
     if (size < 1 || size > kMaxIndex) { problem.set("a size of " + std::to_string(size)); return 1; }
     n *= size;
-    if (n > kMaxIndex) { problem.set("sizes that overflow"); return 1; }
+    if (n > limit) { problem.set("sizes that overflow"); return 1; }
   }
   return static_cast<std::int64_t>(n);
 }
@@ -75,7 +77,7 @@ OperandExtent map_input(const MapInput& input, const std::vector<std::int64_t>& 
 }
 
 void check_program(const MapProgram& program, std::size_t inputs, std::size_t outputs, std::size_t dims, bool epilogue, Problem problem) {
-  if (program.registers < 0 || program.registers > 65536) { problem.set("a program of " + std::to_string(program.registers) + " registers"); return; }
+  if (program.registers < 0 || program.registers > kMaxRegisters) { problem.set("a program of " + std::to_string(program.registers) + " registers"); return; }
   std::vector<bool> written(program.registers, false), stored(outputs, false);
   for (const MapInstruction& code : program.code) {
     using O = MapOpcode;
@@ -89,6 +91,8 @@ void check_program(const MapProgram& program, std::size_t inputs, std::size_t ou
       default: reads = 1;
     }
     const int registers[] = {code.a, code.b, code.c};
+    for (int i = reads; i < 3; ++i)
+      if (registers[i] != -1) return problem.set("an instruction that names register " + std::to_string(registers[i]) + " and does not read it");
     for (int i = 0; i < reads; ++i)
       if (registers[i] < 0 || registers[i] >= program.registers || !written[registers[i]])
         return problem.set("a program that reads register " + std::to_string(registers[i]) + " before it is written");
@@ -102,6 +106,7 @@ void check_program(const MapProgram& program, std::size_t inputs, std::size_t ou
     if (stores) {
       if (stored[code.slot]) return problem.set("a program that stores slot " + std::to_string(code.slot) + " twice");
       stored[code.slot] = true;
+      if (code.result != -1) return problem.set("a store with a result");
     } else {
       if (code.result < 0 || code.result >= program.registers || written[code.result])
         return problem.set("a program that writes register " + std::to_string(code.result) + " twice or outside its registers");
@@ -150,7 +155,10 @@ struct Builder {
     sizes.insert(sizes.end(), {s.m, s.n});
     std::vector<std::int64_t> all = sizes;
     all.push_back(s.k);
-    count(all, problem());
+    count(sizes, problem());
+    count(all, problem(), kMaxWork);
+    count(a_sizes, problem());
+    count(b_sizes, problem());
     if (s.inputs.empty()) problem().set("a product without the tile's input slot");
     if (problem().bad()) return;
     out.inputs.push_back(strided("the left operand", s.a_type, s.a_offset, a_sizes, a_strides, problem()));
@@ -232,7 +240,8 @@ struct Builder {
     out.outputs.push_back(x);
   }
   void operator()(const ClassifierSpec& s) {
-    count({s.rows, s.entries, s.width}, problem());
+    count({s.rows, s.entries}, problem());
+    count({s.rows, s.entries, s.width}, problem(), kMaxWork);
     if (s.rows_per_chunk < 1 || s.rows_per_chunk > s.rows) problem().set(std::to_string(s.rows_per_chunk) + " rows a chunk");
     if (problem().bad()) return;
     OperandExtent h = whole("h", s.h_type, {s.rows, s.width}, problem());

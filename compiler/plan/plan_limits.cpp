@@ -102,7 +102,7 @@ struct Checker {
     auto power = [](std::int64_t n) { return n >= 1 && n <= (std::int64_t(1) << 30) && (n & (n - 1)) == 0; };
     auto small = [](std::int64_t n) { return n >= 1 && n <= 1 << 20; };
     if (!power(target.alignment.value) || !power(target.page.value)) fail("has an alignment or page that is not a power of two");
-    if (!small(target.lanes) || !small(target.tile_m) || !small(target.tile_n) || !small(target.block_k) || !small(target.vector))
+    if (!small(target.lanes) || target.lanes > 256 || !small(target.tile_m) || !small(target.tile_n) || !small(target.block_k) || !small(target.vector))
       fail("has lanes, tiles or vectors out of range");
     walk(target);
   }
