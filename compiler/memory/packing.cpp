@@ -1,6 +1,8 @@
 #include "compiler/memory/packing.h"
 
 #include <algorithm>
+#include <compare>
+#include <cstdint>
 #include <numeric>
 #include <utility>
 
@@ -133,6 +135,71 @@ class Strategies {
   int peak_ = 0;
 };
 
+// A fixed sequence of numbers (splitmix64): the same search for the same items.
+class Numbers {
+ public:
+  // Below `bound`.
+  std::size_t next(std::size_t bound) {
+    std::uint64_t z = (state_ += 0x9e3779b97f4a7c15u);
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+    return static_cast<std::size_t>((z ^ (z >> 31)) % bound);
+  }
+
+ private:
+  std::uint64_t state_ = 0;
+};
+
+// What a local search over orders makes smaller: the height, then all that stands above the goal.
+struct Excess {
+  std::int64_t height = 0, above = 0;
+  friend auto operator<=>(const Excess&, const Excess&) = default;
+};
+
+// Moves items that stand above the goal, or that live beside one that does, to earlier places of the order; a move that
+// makes nothing worse stays.
+void wander(const std::vector<PackItem>& items, Strategy strategy, const Shelf& shelf, std::int64_t goal, std::int64_t moves,
+            std::vector<std::int64_t>& offsets) {
+  std::vector<std::int64_t> trial = offsets;
+  std::vector<std::size_t> wanted;
+  const auto measure = [&] {
+    Excess excess{fill(items, strategy, shelf, goal, trial), 0};
+    for (int i : strategy.order) excess.above += std::max<std::int64_t>(0, trial[static_cast<std::size_t>(i)] + items[static_cast<std::size_t>(i)].size - goal);
+    return excess;
+  };
+  Excess now = measure();
+  offsets = trial;
+  Numbers numbers;
+  for (std::int64_t move = 0; move < moves && now.above > 0; ++move) {
+    const auto item = [&](std::size_t place) -> const PackItem& { return items[static_cast<std::size_t>(strategy.order[place])]; };
+    wanted.clear();
+    for (std::size_t place = 0; place < strategy.order.size(); ++place)
+      if (offsets[static_cast<std::size_t>(strategy.order[place])] + item(place).size > goal) wanted.push_back(place);
+    std::size_t from = wanted[numbers.next(wanted.size())];
+    if (numbers.next(2) == 0) {
+      const PackItem high = item(from);
+      wanted.clear();
+      for (std::size_t place = 0; place < strategy.order.size(); ++place)
+        if (item(place).first <= high.last && high.first <= item(place).last) wanted.push_back(place);
+      from = wanted[numbers.next(wanted.size())];
+    }
+    const std::size_t to = numbers.next(strategy.order.size());
+    auto at = [&](std::size_t place) { return strategy.order.begin() + static_cast<std::ptrdiff_t>(place); };
+    const auto shift = [&](std::size_t a, std::size_t b) {
+      if (a < b) std::rotate(at(a), at(a) + 1, at(b) + 1);
+      else std::rotate(at(b), at(a), at(a) + 1);
+    };
+    shift(from, to);
+    const Excess next = measure();
+    if (next <= now) {
+      now = next;
+      offsets = trial;
+    } else {
+      shift(to, from);
+    }
+  }
+}
+
 // Packs `subset` beside what is on the shelf by the best of the strategies, then by repairs of that one: the items above the
 // goal move to the front of its order, one round after another.
 std::int64_t pack_subset(const std::vector<PackItem>& items, const std::vector<int>& subset, const Shelf& shelf, std::int64_t goal,
@@ -163,6 +230,22 @@ std::int64_t pack_subset(const std::vector<PackItem>& items, const std::vector<i
     attempt(strategy);
   }
   return best;
+}
+
+// From each of the plain orders, some way.
+void wander_from_all(const std::vector<PackItem>& items, std::int64_t goal, Packing& best) {
+  std::vector<int> all(items.size());
+  std::iota(all.begin(), all.end(), 0);
+  const std::int64_t n = static_cast<std::int64_t>(items.size());
+  const std::int64_t moves = std::clamp<std::int64_t>(400'000'000 / (n * n / 2 + 1), 0, 4000);
+  const Strategies strategies(items, all, {});
+  for (int which = 0; which < 8 && best.height > goal + goal / 100; ++which) {
+    Packing trial;
+    trial.offsets.assign(items.size(), 0);
+    wander(items, strategies.make(which), {}, goal, moves, trial.offsets);
+    for (std::size_t i = 0; i < items.size(); ++i) trial.height = std::max(trial.height, trial.offsets[i] + items[i].size);
+    if (trial.height < best.height) best = std::move(trial);
+  }
 }
 
 }  // namespace
@@ -207,6 +290,7 @@ Packing pack(const std::vector<PackItem>& items, std::int64_t goal) {
     joint.height = pack_subset(items, all, {}, goal, joint.offsets);
     if (joint.height < best.height) best = std::move(joint);
   }
+  if (much()) wander_from_all(items, goal, best);
   // Exact, for what remains: first at the goal, then half way to what we have.
   for (int attempt = 0; attempt < 3 && much(); ++attempt) {
     const std::int64_t capacity = attempt == 0 ? goal : goal + (best.height - goal) / 2;

@@ -12,6 +12,7 @@ using nlohmann::json;
 
 struct Case {
   std::string model, precision;
+  friend void PrintTo(const Case& c, std::ostream* out) { *out << c.model << " in " << c.precision; }
 };
 
 struct Setting {

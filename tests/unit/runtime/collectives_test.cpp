@@ -165,7 +165,7 @@ TEST(Round, sixteen_bits_to_nearest_even) {
   EXPECT_EQ(to_f16(0x1.8p-24f), 0x0002);
   for (std::uint32_t bits = 0; bits < 0x10000; ++bits) {
     const float value = from_f16(static_cast<std::uint16_t>(bits));
-    if (!std::isnan(value)) ASSERT_EQ(to_f16(value), bits);
+    if (!std::isnan(value)) { ASSERT_EQ(to_f16(value), bits); }
   }
 }
 

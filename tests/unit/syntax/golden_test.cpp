@@ -62,7 +62,7 @@ TEST(Golden, EveryCodeOfSyntaxIsShown) {
   }
   for (const CodeInfo& code : all_codes()) {
     const int number = static_cast<int>(code.code);
-    if (number >= 100 && number < 200) EXPECT_TRUE(shown.contains(number)) << str(code.code);
+    if (number >= 100 && number < 200) { EXPECT_TRUE(shown.contains(number)) << str(code.code); }
   }
 }
 
