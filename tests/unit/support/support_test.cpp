@@ -71,7 +71,7 @@ TEST(Diagnostics, KeepOneOfEachPlace) {
 }
 
 TEST(Nearest, SuggestsWhatIsClose) {
-  EXPECT_EQ(nearest("widht", {"width", "heads"}), "");
+  EXPECT_EQ(nearest("widht", {"width", "heads"}), "width");  // two neighbours exchanged count once
   EXPECT_EQ(nearest("widthh", {"width", "heads"}), "width");
   EXPECT_EQ(nearest("contxet", {"context", "content"}), "context");
   EXPECT_EQ(nearest("zzz", {"width"}), "");
