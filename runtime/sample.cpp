@@ -122,6 +122,22 @@ Result<std::vector<std::int32_t>> tokens_of(const std::string& prompt, bool byte
   return tokens;
 }
 
+// Where the sample program expects its tokens; nullptr for a model that reads none. Its bytes serve others later in the
+// program, so they are written before each run.
+std::int32_t* tokens_in(const Plan& plan, std::byte* arena) {
+  for (const Buffer& buffer : plan.buffers)
+    if (buffer.role == BufferRole::tokens) return reinterpret_cast<std::int32_t*>(arena + buffer.offset.value);
+  return nullptr;
+}
+
+// The newest tokens that fit, then zeros: what stands after a position does not reach it.
+void write_tokens(const std::vector<std::int32_t>& tokens, std::int32_t* input, std::int64_t length) {
+  if (input == nullptr) return;
+  const auto count = std::min<std::int64_t>(static_cast<std::int64_t>(tokens.size()), length);
+  std::fill_n(input, length, 0);
+  std::copy(tokens.end() - count, tokens.end(), input);
+}
+
 }  // namespace
 
 Result<Sampled> sample(const Plan& plan, const std::filesystem::path& run_dir, const SampleOptions& options) {
@@ -142,20 +158,13 @@ Result<Sampled> sample(const Plan& plan, const std::filesystem::path& run_dir, c
 
   ExecutorOptions how;
   how.threads = options.threads;
-  how.reader = [&](const RowsWanted& wanted) {
-    // The newest tokens that fit, then zeros: what stands after a position does not reach it.
-    const std::int64_t room = wanted.rows * wanted.sequence;
-    const auto count = std::min<std::int64_t>(static_cast<std::int64_t>(tokens->size()), room);
-    std::fill_n(wanted.tokens, room, 0);
-    std::copy(tokens->end() - count, tokens->end(), wanted.tokens);
-    if (wanted.targets != nullptr) std::fill_n(wanted.targets, room, -1);
-    return Status();
-  };
   Result<std::unique_ptr<Executor>> executor = Executor::load(plan, {arena->base()}, std::move(how));
   if (!executor) return executor.error();
 
+  std::int32_t* input = tokens_in(plan, arena->base());
   std::string text;
   for (std::int64_t i = 0; i < options.tokens; ++i) {
+    write_tokens(*tokens, input, length);
     if (Status status = (*executor)->run(0); !status) return status.error();
     const std::int64_t position = std::min<std::int64_t>(static_cast<std::int64_t>(tokens->size()), length) - 1;
     const std::int64_t token = choose(logits, bytes ? std::min<std::int64_t>(logits.entries(), 256) : logits.entries(), position, options.temperature, uniform(options.seed, i));

@@ -112,6 +112,8 @@ int verb_sample(const CommandLine& line) {
   if (!sampled) return fail(sampled.error());
   for (const std::string& note : sampled->lines) std::fprintf(stderr, "%s\n", note.c_str());
   std::fputs(line.prompt.c_str(), stdout);
+  bool bytes = plan->contract.data.train.format == TokenFormat::bytes;
+  if (!bytes && !line.prompt.empty()) std::fputc(' ', stdout);  // token numbers stand apart
   std::fwrite(sampled->text.data(), 1, sampled->text.size(), stdout);
   std::fputc('\n', stdout);
   return 0;

@@ -49,4 +49,25 @@ INSTANTIATE_TEST_SUITE_P(All, Parity,
                                           testing::Values("--layout single", "--layout zero3 --gpus 8")),
                          [](const auto& info) { return std::get<0>(info.param) + (std::get<1>(info.param).find("zero3") == std::string::npos ? "_single" : "_zero3"); });
 
+// A text that a tiny model learns by heart: the likeliest continuation is the text itself, past the context's length too.
+TEST(Sample, ContinuesWhatWasLearnt) {
+  ScratchFolder folder;
+  const std::string line = "the cat sat on my mat. ";  // 23 letters: windows of 32 begin at every one of them
+  std::string text;
+  while (text.size() < 4000) text += line;
+  write_file(folder.path() / "text.txt", text);
+  write_file(folder.path() / "m.dsm",
+             "use std.gpt2\ndata { train = text(\"text.txt\", tokenizer: bytes) sequence = 32 order = shuffled }\n"
+             "train { model = gpt2(vocab: 256, context: 32, layers: 2, width: 32, heads: 2) steps = 150 batch = 8\n"
+             "  optimizer = adamw(lr: constant(5e-3)) clip_norm = 1.0 seed = 2 }\n"
+             "layout one { }\nlayout two { mesh (data: 2) split batch over data zero 3 over data }\n");
+  for (const char* layout : {"one", "two"}) {
+    Finished trained = run_dsc(std::string("train m.dsm --device cpu --layout ") + layout + " --out " + layout, folder.path());
+    ASSERT_EQ(trained.status, 0) << trained.output;
+    EXPECT_LT(step_metrics(folder.path() / layout).back()["loss"].get<double>(), 0.1);
+    Finished sampled = run_dsc(std::string("sample ") + layout + " --prompt 'the cat sat' --tokens 77 --temperature 0", folder.path());
+    EXPECT_EQ(sampled.output, (line + line + line + line).substr(0, 88) + "\n");
+  }
+}
+
 }  // namespace
