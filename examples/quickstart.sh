@@ -20,9 +20,10 @@ rm -rf "$out"
 "$dsc" train examples/gpt2_small/model.dsm --gpus 8 --layout zero3 --out "$out" --set data.train.path="$corpus/*"
 
 echo
-grep '"loss"' "$out/metrics.jsonl" | sed -n '1p;$p' | sed -E 's/.*"loss": ?([0-9.]+).*/\1/' | paste -sd' ' |
-  while read -r first last; do echo "loss: from $first to $last"; done
-grep '"val_loss"' "$out/metrics.jsonl" | tail -n 1 | sed -E 's/.*"val_loss": ?([0-9.]+).*/validation loss: \1/'
+# value NAME: its value in each line of metrics.jsonl that has one, to four places.
+value() { sed -nE "s/.*\"$1\": ?([0-9.eE+-]+).*/\1/p" "$out/metrics.jsonl" | awk '{printf "%.4f\n", $1}'; }
+echo "loss: from $(value loss | head -n 1) to $(value loss | tail -n 1)"
+echo "validation loss: $(value val_loss | tail -n 1)"
 echo
 echo "a sample:"
 "$dsc" sample "$out" --prompt "The " --tokens 300 --temperature 0.8
