@@ -29,15 +29,12 @@ const char* model_text(const std::string& model) {
 }
 
 // Rules of the layouts that must agree; the first is the reference.
-std::vector<std::pair<std::string, std::string>> variants(bool thorough) {
-  std::vector<std::pair<std::string, std::string>> all = {
+std::vector<std::pair<std::string, std::string>> variants() {
+  return {
       {"zero0", "zero 0 over data"},
       {"zero1", "zero 1 over data"},
       {"zero2", "zero 2 over data"},
       {"zero3", "zero 3 over data { persist_below: 0 }"},
-  };
-  if (!thorough) return all;
-  all.insert(all.end(), {
       {"zero1_small", "zero 1 over data { bucket: 100 }"},
       {"zero2_small", "zero 2 over data { bucket: 1 }"},
       {"zero3_persist", "zero 3 over data { persist_below: 1000 }"},
@@ -45,18 +42,17 @@ std::vector<std::pair<std::string, std::string>> variants(bool thorough) {
       {"zero3_prefetch", "zero 3 over data { bucket: 8 KiB, prefetch: 100000, persist_below: 0, max_live: 20000 }"},
       {"zero3_reuse", "zero 3 over data { persist_below: 0, reuse_distance: 1000000, max_live: 1000000 }"},
       {"zero3_serial", "overlap off zero 3 over data { persist_below: 0 }"},
-  });
-  return all;
+  };
 }
 
-std::string program_text(const Case& c, const Setting& s, bool thorough) {
+std::string program_text(const Case& c, const Setting& s) {
   std::string precision = c.precision == "fp16" ? "fp16(loss_scale: dynamic(init: 2^10, window: 2, hysteresis: 1, min: 1))" : c.precision;
   std::string use = c.model == "own" ? "use \"own_model.dsm\"" : "use std." + c.model;
   std::string text = use + "\ndata {\n  train = text(\"/usr/share/common-licenses/GPL-3\", tokenizer: bytes)\n  sequence = 32\n  order = shuffled\n}\n" +
       "train {\n  model = " + model_text(c.model) + "\n  steps = 4\n  batch = " + std::to_string(kBatch) +
       "\n  optimizer = adamw(lr: linear(peak: 3e-3, warmup: 1), weight_decay: 0.1)\n  precision = " + precision +
       "\n  reduce = " + s.reduce + "\n  clip_norm = 1.0\n  seed = 5\n}\n";
-  for (const auto& [name, rules] : variants(thorough))
+  for (const auto& [name, rules] : variants())
     text += "layout " + name + " {\n  mesh (data: " + std::to_string(s.ranks) + ")\n  split batch over data\n  micro_batch " +
             std::to_string(kBatch / s.ranks / s.micro_batches) + "\n  " + rules + "\n" + (s.wire == "bf16" ? "  wire bf16\n" : "") + "}\n";
   return text;
@@ -117,15 +113,13 @@ TEST_P(Layouts, GiveTheSameBits) {
   settings.push_back({"each", "f32", 8, 1});
   for (const Setting& s : settings) {
     SCOPED_TRACE(c.model + " " + c.precision + " reduce " + s.reduce + " wire " + s.wire + " ranks " + std::to_string(s.ranks) + " micro-batches " + std::to_string(s.micro_batches));
-    bool thorough = s.reduce == "once" && s.wire == "f32";
     ScratchFolder folder;
     write_file(folder.path() / "own_model.dsm", read_file(std::filesystem::path(DSC_SOURCE_DIR) / "tests/layouts/own_model.dsm"));
-    write_file(folder.path() / "m.dsm", program_text(c, s, thorough));
+    write_file(folder.path() / "m.dsm", program_text(c, s));
     Outcome reference = run(folder, "zero0", 1);
     if (HasFailure()) return;
-    for (const auto& [name, rules] : variants(thorough))
+    for (const auto& [name, rules] : variants())
       for (int threads : {2, 3}) {
-        if (threads == 3 && !thorough && name != "zero3") continue;
         Outcome outcome = run(folder, name, threads);
         EXPECT_EQ(outcome.numbers, reference.numbers) << name << " on " << threads << " threads";
         EXPECT_TRUE(outcome.state == reference.state) << name << " on " << threads << " threads: the final state differs";
