@@ -56,16 +56,11 @@ std::string str(const Case& c) {
          (c.reduce == Reduce::once ? "once, " : "each, ") + std::string(name_of(c.activation));
 }
 
-std::vector<Case> grid() {
-  std::vector<Case> cases;
-  for (std::int64_t ranks : {1, 2, 4})
-    for (int zero : {0, 1, 2, 3})
-      for (std::int64_t micro_batches : {1, 2, 4})
-        for (Reduce reduce : {Reduce::once, Reduce::each})
-          for (DType activation : {DType::f32, DType::bf16, DType::f16})
-            if (ranks > 1 || zero == 0) cases.push_back({ranks, micro_batches, zero, reduce, activation});
-  return cases;
-}
+struct ModelText {
+  const char* name;
+  std::string (*text)();
+};
+constexpr ModelText kModels[] = {{"gpt2", gpt2_text}, {"llama", llama_text}, {"own", own_text}};
 
 Plan plan_of(const std::string& text, const Case& c) {
   SourceMap sources;
@@ -92,23 +87,33 @@ Plan plan_of(const std::string& text, const Case& c) {
   return std::move(*plan);
 }
 
-void sample(const char* name, const std::string& text) {
+// A model, its ranks and its ZeRO stage; the test goes over micro-batches, reductions and precisions.
+class GridMutation : public ::testing::TestWithParam<std::tuple<ModelText, std::int64_t, int>> {};
+
+TEST_P(GridMutation, IsFound) {
+  const auto& [model, ranks, zero] = GetParam();
   Campaign campaign;
   int every = std::getenv("DSC_EVERY_PLACE") ? 1 : 97, index = 0;
-  for (const Case& c : grid()) {
-    campaign.run(std::string(name) + ", " + str(c), plan_of(text, c), every, index);
-    index += 13;
-    if (::testing::Test::HasFatalFailure()) return;
-  }
+  for (std::int64_t micro_batches : {1, 2, 4})
+    for (Reduce reduce : {Reduce::once, Reduce::each})
+      for (DType activation : {DType::f32, DType::bf16, DType::f16}) {
+        const Case c{ranks, micro_batches, zero, reduce, activation};
+        campaign.run(std::string(model.name) + ", " + str(c), plan_of(model.text(), c), every, index);
+        index += 13;
+        if (HasFatalFailure()) return;
+      }
   std::fputs(campaign.table().c_str(), stdout);
   for (const auto& [mutator, tally] : campaign.tallies()) EXPECT_EQ(tally.missed, 0) << mutator;
 }
 
-TEST(GridMutation, Gpt2OverTheGrid) { sample("gpt2", gpt2_text()); }
-TEST(GridMutation, LlamaOverTheGrid) { sample("llama", llama_text()); }
-TEST(GridMutation, OwnModelOverTheGrid) { sample("own", own_text()); }
+std::string name_of_case(const ::testing::TestParamInfo<std::tuple<ModelText, std::int64_t, int>>& info) {
+  const auto& [model, ranks, zero] = info.param;
+  return std::string(model.name) + "_" + std::to_string(ranks) + "_ranks_zero_" + std::to_string(zero);
+}
+INSTANTIATE_TEST_SUITE_P(OneRank, GridMutation, ::testing::Combine(::testing::ValuesIn(kModels), ::testing::Values(1), ::testing::Values(0)), name_of_case);
+INSTANTIATE_TEST_SUITE_P(Ranks, GridMutation, ::testing::Combine(::testing::ValuesIn(kModels), ::testing::Values(2, 4), ::testing::Range(0, 4)), name_of_case);
 
-TEST(GridMutation, PlansThatSampleAreValid) {
+TEST(CompiledPlans, SamplePlansAreValid) {
   for (const std::string& text : {gpt2_text(), llama_text(), own_text()})
     for (DType activation : {DType::f32, DType::bf16, DType::f16}) {
       Case c{2, 2, 3, Reduce::once, activation};
@@ -120,7 +125,7 @@ TEST(GridMutation, PlansThatSampleAreValid) {
     }
 }
 
-TEST(GridMutation, EveryPlaceOfSomePlans) {
+TEST(CompiledPlans, EveryPlaceOfSomePlans) {
   Campaign campaign;
   const Case cases[] = {{2, 2, 0, Reduce::each, DType::f32}, {2, 2, 1, Reduce::once, DType::bf16}, {4, 4, 2, Reduce::each, DType::f16}, {4, 2, 3, Reduce::once, DType::bf16}};
   for (const Case& c : cases) {
