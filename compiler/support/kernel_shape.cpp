@@ -230,25 +230,55 @@ ProductShape product_shape(const ProductSpec& spec, const Target& target) {
   return shape;
 }
 
-AttendShape attend_forward_shape(const AttendSpec& spec, const Target&) {
+namespace {
+
+int64_t halves(int64_t count) { return up(count * 2, 64); }
+
+AttendShape attend_shape(const AttendSpec& spec, const Target& target) {
   AttendShape shape;
+  // Pairs along the channels are multiplied at once: their number must be even.
+  shape.bf16 = target.bf16_products && spec.type == DType::bf16 && spec.out_type == DType::bf16 && spec.qk_size % 2 == 0 && spec.v_size % 2 == 0;
+  shape.k_rows = spec.k_channel == 1 && spec.k_along >= spec.qk_size && spec.k_along % 2 == 0;
+  shape.v_rows = spec.v_channel == 1 && spec.v_along >= spec.v_size && spec.v_along % 2 == 0;
   for (const AttendDim& dim : spec.batch) {
     shape.batches *= dim.size;
     (dim.shared ? shape.shared : shape.groups) *= dim.size;
   }
+  shape.query_blocks = cut(spec.length, shape.block);
+  shape.padded = shape.query_blocks * shape.block;
+  return shape;
+}
+
+}  // namespace
+
+AttendShape attend_forward_shape(const AttendSpec& spec, const Target& target) {
+  AttendShape shape = attend_shape(spec, target);
   const int64_t b = shape.block, qk = spec.qk_size, v = spec.v_size;
-  shape.query_blocks = cut(spec.length, b);
-  shape.padded = shape.query_blocks * b;
   shape.tiles = shape.batches * shape.query_blocks;
+  if (shape.bf16) {
+    // q by pairs, keys, values transposed, probabilities by pairs; scores, result, and its rows; maximum, sum and rescale by query.
+    shape.slot_bytes = halves(qk * b) + (shape.k_rows ? 0 : halves(b * qk)) + halves(v * b) + halves(b * b) + floats(b * b) + 2 * floats(v * b) +
+                       3 * floats(b);
+    return shape;
+  }
   // q transposed, keys and values widened, scores, result; running maximum, sum and rescale by query.
   shape.slot_bytes = floats(qk * b) + floats(b * qk) + floats(b * v) + floats(b * b) + floats(v * b) + 3 * floats(b);
   return shape;
 }
 
 AttendShape attend_backward_shape(const AttendSpec& spec, const Target& target) {
-  AttendShape shape = attend_forward_shape(spec, target);
+  AttendShape shape = attend_shape(spec, target);
   const int64_t b = shape.block, qk = spec.qk_size, v = spec.v_size;
   shape.tiles = shape.groups;
+  if (shape.bf16) {
+    // Of the whole length: k and v where they must be packed, k transposed, dk, dv. Of one query block: q and dout by pairs along
+    // channels and along queries, dq transposed and as rows, the statistics and row sums. Of a block pair: probabilities and their
+    // gradient in f32, as rows, and the gradient by pairs. Two rows of channels.
+    shape.slot_bytes = (shape.k_rows ? 0 : halves(shape.padded * qk)) + (shape.v_rows ? 0 : halves(shape.padded * v)) + halves(qk * shape.padded) +
+                       floats(shape.padded * qk) + floats(shape.padded * v) + 2 * halves(b * qk) + 2 * halves(b * v) + 2 * floats(b * qk) +
+                       2 * floats(b) + 2 * floats(b * b) + 3 * halves(b * b) + 2 * floats(std::max(v, b));
+    return shape;
+  }
   // Of the whole length: k, v, dk, dv. Of one query block: q and dout, each as rows and transposed, dq, and the
   // statistics and row sums. Of a block pair: probabilities and their gradient. A row of out.
   shape.slot_bytes = 2 * floats(shape.padded * qk) + 2 * floats(shape.padded * v) + 2 * floats(b * qk) + 2 * floats(b * v) +

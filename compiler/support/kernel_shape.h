@@ -76,6 +76,8 @@ ProductShape product_shape(const ProductSpec& spec, const Target& target);
 
 // ---- Attention -----------------------------------------------------------------------------------------------------------
 struct AttendShape {
+  bool bf16 = false;                     // operands of its products are bf16, probabilities among them; else f32
+  bool k_rows = false, v_rows = false;   // bf16: read where they lie; else packed first
   std::int64_t block = 64;               // queries and keys per block
   std::int64_t query_blocks = 1;
   std::int64_t batches = 1;              // all batch indices

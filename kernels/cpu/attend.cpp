@@ -1,67 +1,14 @@
-// Attention in blocks of queries and keys (FlashAttention, Dao et al. 2022; FlashAttention-2, Dao 2023), all in f32. Scores
-// are kept as [keys, queries]: queries lie side by side in a vector, so maxima, sums and rescaling need no work across lanes.
-#include <algorithm>
-#include <cstring>
-#include <limits>
+// Attention in blocks of queries and keys (FlashAttention, Dao et al. 2022; FlashAttention-2, Dao 2023), all in f32.
+#include "kernels/cpu/attend_parts.h"
 
-#include "compiler/support/kernel_shape.h"
-#include "kernels/cpu/convert.h"
+#include <cstring>
+
 #include "kernels/cpu/gemm.h"
-#include "kernels/cpu/kernels.h"
-#include "kernels/cpu/pack.h"
-#include "kernels/cpu/vector_math.h"
 
 namespace dsc::cpu {
 namespace {
 
-using std::int64_t;
-
-constexpr int64_t B = 64;
-static_assert(AttendShape{}.block == B);
-constexpr float infinity = std::numeric_limits<float>::infinity();
-
-struct Offsets {
-  int64_t q = 0, k = 0, v = 0, out = 0, index = 0;  // index: flattened batch index
-};
-
-// The dims that have (or lack) `shared`, at the flattened index among them; added to `at`. index counts all batch dims.
-void add_offsets(const AttendSpec& spec, bool shared, int64_t flat, Offsets& at) {
-  int64_t scale = 1;
-  for (std::size_t d = spec.batch.size(); d-- > 0;) {
-    const AttendDim& dim = spec.batch[d];
-    if (dim.shared == shared) {
-      const int64_t i = flat % dim.size;
-      flat /= dim.size;
-      at.q += i * dim.q_stride, at.k += i * dim.k_stride, at.v += i * dim.v_stride, at.out += i * dim.out_stride;
-      at.index += i * scale;
-    }
-    scale *= dim.size;
-  }
-}
-
-// What the mask lets see, in blocks and within one.
-struct Sight {
-  Mask mask;
-  int64_t window, length;
-  int64_t first_block(int64_t q0) const {
-    return mask == Mask::window ? std::max<int64_t>(0, q0 - window + 1) / B : 0;
-  }
-  int64_t end_block(int64_t q0) const { return mask == Mask::full ? (length + B - 1) / B : q0 / B + 1; }
-  // scores[k][q] = -inf where query q0 + q does not see key k0 + k.
-  void hide(float* scores, int64_t q0, int64_t k0, int64_t keys) const {
-    if (mask == Mask::full) return;
-    const bool below = k0 + keys - 1 <= q0;                                      // causal side wholly visible
-    const bool near = mask != Mask::window || q0 + B - 1 - k0 < window;          // window side wholly visible
-    if (below && near) return;
-    for (int64_t k = 0; k < keys; ++k) {
-      float* row = scores + k * B;
-      const int64_t first = std::clamp<int64_t>(k0 + k - q0, 0, B);
-      const int64_t end = mask == Mask::window ? std::clamp<int64_t>(k0 + k + window - q0, 0, B) : B;
-      for (int64_t q = 0; q < first; ++q) row[q] = -infinity;
-      for (int64_t q = end; q < B; ++q) row[q] = -infinity;
-    }
-  }
-};
+using namespace attention;
 
 // Rows of one operand in f32: where they lie, or widened into scratch.
 struct RowsInPlace {
@@ -71,28 +18,11 @@ struct RowsInPlace {
       : in_place(type == DType::f32 && channel == 1 && along >= size), stride(in_place ? along : size) {}
 };
 
-Matrix matrix(const void* base, DType type, int64_t offset, int64_t rows, int64_t columns, int64_t row_stride, int64_t column_stride) {
-  Matrix out;
-  out.data = element(base, type, offset);
-  out.type = type, out.rows = rows, out.columns = columns, out.row_stride = row_stride, out.column_stride = column_stride;
-  return out;
-}
-
-void scale_all(float* x, float factor, int64_t count) {
-  for (int64_t i = 0; i < count; ++i) x[i] *= factor;
-}
-
 Gemm gemm(int64_t m, int64_t n, int64_t k, int64_t lda, int64_t ldb, int64_t ldc, bool a_transposed, bool accumulate) {
   GemmShape shape;
   shape.m = m, shape.n = n, shape.k = k, shape.lda = lda, shape.ldb = ldb, shape.ldc = ldc;
   shape.a_transposed = a_transposed, shape.accumulate = accumulate;
   return Gemm(shape);
-}
-
-float* carve(char*& at, int64_t count) {
-  float* out = reinterpret_cast<float*>(at);
-  at += padded(count) * 4;
-  return out;
 }
 
 class Forward final : public Kernel {
@@ -113,17 +43,7 @@ class Forward final : public Kernel {
 
   void run(int, int tile, int slot) const override {
     const int64_t qk = spec_.qk_size, vs = spec_.v_size;
-    Offsets at;
-    int64_t index = tile / shape_.query_blocks;
-    {  // all batch dims, shared or not
-      int64_t rest = index;
-      for (std::size_t d = spec_.batch.size(); d-- > 0;) {
-        const AttendDim& dim = spec_.batch[d];
-        const int64_t i = rest % dim.size;
-        rest /= dim.size;
-        at.q += i * dim.q_stride, at.k += i * dim.k_stride, at.v += i * dim.v_stride, at.out += i * dim.out_stride;
-      }
-    }
+    const Offsets at = offsets_of(spec_, tile / shape_.query_blocks);
     const int64_t q0 = tile % shape_.query_blocks * B, queries = std::min(B, spec_.length - q0);
     char* place = scratch_.slot(slot);
     float* qt = carve(place, qk * B);
@@ -162,27 +82,10 @@ class Forward final : public Kernel {
     for (int64_t q = 0; q < queries; ++q)
       store_run(spec_.out_type, element(out_, spec_.out_type, at.out + (q0 + q) * spec_.out_along), spec_.out_channel, vs, values_wide + q * vs);
     log_run(sum, sum, B);
-    for (int64_t q = 0; q < queries; ++q) statistics_[index * spec_.length + q0 + q] = highest[q] + sum[q];
+    for (int64_t q = 0; q < queries; ++q) statistics_[at.index * spec_.length + q0 + q] = highest[q] + sum[q];
   }
 
  private:
-  // Scores become exp(score - new maximum); maxima and sums move on; rescale is what older results are multiplied by.
-  static void soften(float* scores, int64_t keys, float* highest, float* sum, float* rescale) {
-    alignas(64) float peak[B], shift[B];
-    for (int64_t q = 0; q < B; ++q) peak[q] = highest[q];
-    for (int64_t k = 0; k < keys; ++k)
-      for (int64_t q = 0; q < B; ++q) peak[q] = max_of(peak[q], scores[k * B + q]);
-    for (int64_t q = 0; q < B; ++q) {
-      shift[q] = peak[q] == -infinity ? 0.0f : peak[q];  // a query that sees none of these keys yet
-      rescale[q] = highest[q] - shift[q];
-      highest[q] = peak[q];
-    }
-    exp_run(rescale, rescale, B);
-    alignas(64) float total[B];
-    exp_rows(scores, keys, B, shift, total);
-    for (int64_t q = 0; q < B; ++q) sum[q] = sum[q] * rescale[q] + total[q];
-  }
-
   AttendSpec spec_;
   AttendShape shape_;
   Scratch scratch_;
@@ -318,10 +221,12 @@ class Backward final : public Kernel {
 }  // namespace
 
 KernelPtr make_attend_forward(const AttendForwardSpec& spec, const Bindings& bindings, const Target& target) {
+  if (attend_forward_shape(spec.attend, target).bf16) return make_forward_bf16(spec, bindings, target);
   return std::make_unique<Forward>(spec.attend, bindings, target);
 }
 
 KernelPtr make_attend_backward(const AttendBackwardSpec& spec, const Bindings& bindings, const Target& target) {
+  if (attend_backward_shape(spec.attend, target).bf16) return make_backward_bf16(spec, bindings, target);
   return std::make_unique<Backward>(spec, bindings, target);
 }
 

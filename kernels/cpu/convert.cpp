@@ -34,7 +34,15 @@ void widen_bf16(const std::uint16_t* __restrict src, int64_t count, float* __res
 }
 
 void narrow_bf16(const float* __restrict src, int64_t count, std::uint16_t* __restrict dst) {
-  for (int64_t i = 0; i < count; ++i) dst[i] = f32_to_bf16(src[i]);
+  int64_t i = 0;
+#if defined(__AVX512BW__)
+  alignas(64) static constexpr std::uint16_t upper[32] = {1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31,
+                                                          33, 35, 37, 39, 41, 43, 45, 47, 49, 51, 53, 55, 57, 59, 61, 63};
+  const __m512i halves = _mm512_load_si512(upper);
+  for (; i + 32 <= count; i += 32)
+    _mm512_storeu_si512(dst + i, _mm512_permutex2var_epi16(round_bf16(_mm512_loadu_ps(src + i)), halves, round_bf16(_mm512_loadu_ps(src + i + 16))));
+#endif
+  for (; i < count; ++i) dst[i] = f32_to_bf16(src[i]);
 }
 
 template <class T, class F>
@@ -111,7 +119,12 @@ void add_run(float* dst, int64_t stride, int64_t count, const float* src) {
 
 void round_run(DType type, float* dst, const float* src, int64_t count) {
   if (type == DType::bf16) {
-    for (int64_t i = 0; i < count; ++i) dst[i] = bf16_to_f32(f32_to_bf16(src[i]));
+    int64_t i = 0;
+#if defined(__AVX512BW__)
+    const __m512i upper = _mm512_set1_epi32(static_cast<int>(0xffff0000));
+    for (; i + 16 <= count; i += 16) _mm512_storeu_si512(dst + i, _mm512_and_si512(round_bf16(_mm512_loadu_ps(src + i)), upper));
+#endif
+    for (; i < count; ++i) dst[i] = bf16_to_f32(f32_to_bf16(src[i]));
   } else if (type == DType::f16) {
     int64_t i = 0;
     for (; i + 8 <= count; i += 8)

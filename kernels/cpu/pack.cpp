@@ -161,4 +161,25 @@ void pack_bf16_pairs(const Matrix& from, u16* dst, int64_t width) {
   zero_columns(reinterpret_cast<u32*>(dst), (from.rows + 1) / 2, from.columns, width);
 }
 
+void narrow_pairs(const float* src, int64_t rows, int64_t width, u16* dst) {
+  for (int64_t i = 0; i < rows; i += 2) {
+    const float* even = src + i * width;
+    const float* odd = i + 1 < rows ? even + width : nullptr;
+    u16* pairs = dst + i * width;
+    int64_t j = 0;
+#if defined(__AVX512BW__)
+    const __m512i upper = _mm512_set1_epi32(static_cast<int>(0xffff0000));
+    for (; j + 16 <= width; j += 16) {
+      const __m512i low = _mm512_srli_epi32(round_bf16(_mm512_loadu_ps(even + j)), 16);
+      const __m512i high = odd != nullptr ? _mm512_and_si512(round_bf16(_mm512_loadu_ps(odd + j)), upper) : _mm512_setzero_si512();
+      _mm512_storeu_si512(pairs + 2 * j, _mm512_or_si512(low, high));
+    }
+#endif
+    for (; j < width; ++j) {
+      pairs[2 * j] = f32_to_bf16(even[j]);
+      pairs[2 * j + 1] = odd != nullptr ? f32_to_bf16(odd[j]) : 0;
+    }
+  }
+}
+
 }  // namespace dsc::cpu

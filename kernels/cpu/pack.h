@@ -20,5 +20,7 @@ void pack_f32(const Matrix& from, float* dst, std::int64_t width);
 void pack_bf16(const Matrix& from, std::uint16_t* dst, std::int64_t width);
 // dst[(i / 2 * width + j) * 2 + i % 2] = from(i, j) in bf16; columns up to `width` and an odd last row's partner are zero.
 void pack_bf16_pairs(const Matrix& from, std::uint16_t* dst, std::int64_t width);
+// dst[(i / 2 * width + j) * 2 + i % 2] = src[i * width + j] rounded to bf16; an odd last row's partner is zero.
+void narrow_pairs(const float* src, std::int64_t rows, std::int64_t width, std::uint16_t* dst);
 
 }  // namespace dsc::cpu

@@ -9,6 +9,7 @@
 #include <tuple>
 #include <vector>
 
+#include <sys/mman.h>
 #include <time.h>
 
 #include "kernels/ops.h"
@@ -28,8 +29,12 @@ struct Free {
 };
 using Memory = std::unique_ptr<void, Free>;
 
+// In huge pages where there are any, as the arena.
 Memory allocate(std::int64_t bytes) {
-  void* p = std::aligned_alloc(64, static_cast<std::size_t>((bytes + 127) / 64 * 64));
+  constexpr std::size_t huge = std::size_t{2} << 20;
+  const std::size_t size = (static_cast<std::size_t>(bytes) + huge) / huge * huge;
+  void* p = std::aligned_alloc(huge, size);
+  madvise(p, size, MADV_HUGEPAGE);
   std::memset(p, 0, static_cast<std::size_t>(bytes));
   return Memory(p);
 }
