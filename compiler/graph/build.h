@@ -1,6 +1,7 @@
 // The inner stages of build_graph: nodes to kernels, kernels to steps.
 #pragma once
 
+#include <functional>
 #include <vector>
 
 #include "compiler/graph/nodes.h"
@@ -20,6 +21,16 @@ struct Kernel {
   AxisList loop;
   std::optional<AxisList> inner, reduced;
 };
+
+// A forward value that is cheap to compute again (pointwise, norms) from what the backward pass needs anyway, and that is read
+// there by products alone: it is not kept from the forward pass.
+struct Recomputed {
+  int node;                  // its second node
+  int beside;                // the backward root that reads the same values: computed in the same kernel where that can be
+  std::vector<int> readers;  // the products, which now read `node` and come after it
+};
+// Changes the readers' operands. `bases` names the stored nodes that a root's arithmetic reads.
+std::vector<Recomputed> recompute(Nodes& nodes, const std::vector<bool>& live, const std::function<std::vector<int>(int root)>& bases);
 
 // In program order. Sets `root`, `adds_rows` and `absorbed` of nodes, and `output` of all that is read by another kernel.
 std::vector<Kernel> fuse(Nodes& nodes, const Program& program, const FusionOptions& options);

@@ -76,6 +76,7 @@ class Emission {
       case TensorRole::loss: t.name = "loss"; break;
       default: t.name = value_name(*node.op);
     }
+    if (node.again) t.name += " again";
     tensor_[id] = add_tensor(std::move(t));
     return *tensor_[id];
   }
@@ -200,6 +201,9 @@ class Emission {
       *places[i] = in[i];
       varies |= varies_[in[i]];
     }
+    // Derivatives repeat what the value's own arithmetic has computed.
+    for (const MapInstruction& known : step_->program.code)
+      if (known.op == op && op != MapOpcode::round && known.a == instruction.a && known.b == instruction.b && known.c == instruction.c) return known.result;
     return emit_instruction(instruction, varies);
   }
 
@@ -399,12 +403,18 @@ class Emission {
   void describe(const Kernel& kernel) {
     int main = kernel.node;
     if (!step_->outputs.empty()) step_->name = graph_.tensors[step_->outputs.front().index()].name;
-    // The last value that is not a parameter's gradient says best what a map is about.
-    for (TensorId t : step_->outputs)
-      if (graph_.tensors[t.index()].role != TensorRole::parameter_gradient &&
-          graph_.tensors[t.index()].role != TensorRole::statistics)
+    // The last value that is not a parameter's gradient, nor computed again beside it, says best what a map is about.
+    const bool backward = first_node(kernel) >= program_.backward_begin;
+    for (TensorId t : step_->outputs) {
+      const TensorRole role = graph_.tensors[t.index()].role;
+      if (role != TensorRole::parameter_gradient && role != TensorRole::statistics && !(backward && role == TensorRole::value))
         step_->name = graph_.tensors[t.index()].name;
-    if (main < 0) main = kernel.roots.back();
+    }
+    if (main < 0) {
+      main = kernel.roots.back();
+      for (int root : kernel.roots)
+        if (!nodes_[root].again) main = root;
+    }
     std::optional<OpId> op = nodes_[main].op;
     if (nodes_[main].kind == NodeKind::heavy) op = nodes_[main].step_op;
     if (op) step_->source = model_.op(*op).source;

@@ -47,10 +47,13 @@ class Fusion {
     seen_.assign(nodes_.size(), -1);
     for (int i = 0; i < nodes_.size(); ++i)
       if (live_[i] && nodes_[i].root) settle_reductions(i);
+    const int given = nodes_.size();
+    if (options_.fuse) recomputed_ = recompute(nodes_, live_, [this](int root) { return bases_of(root); });
+    live_.resize(nodes_.size(), true);
+    seen_.assign(nodes_.size(), epoch_);
     kernel_of_.assign(nodes_.size(), -1);
     last_reader_.assign(nodes_.size(), -1);
-    for (int i = 0; i < nodes_.size(); ++i)
-      if (live_[i]) place(i);
+    place_all(given);
     return std::move(kernels_);
   }
 
@@ -172,7 +175,29 @@ class Fusion {
     return -1;
   }
 
+  std::vector<int> bases_of(int root) {
+    std::vector<int> bases;
+    for (const Leaf& leaf : gather(root).leaves) bases.push_back(leaf.base);
+    return bases;
+  }
+
   // ---- Placement ----
+  // In the order of nodes, except that products which read what is computed again follow it.
+  void place_all(int given) {
+    std::vector<bool> later(nodes_.size(), false);
+    for (const Recomputed& item : recomputed_)
+      for (int reader : item.readers) later[reader] = true;
+    for (int i = 0; i < given; ++i) {
+      if (!live_[i] || later[i]) continue;
+      place(i);
+      for (const Recomputed& item : recomputed_) {
+        if (item.beside != i) continue;
+        place_root(item.node, kernel_of_[i]);
+        for (int reader : item.readers) place(reader);
+      }
+    }
+  }
+
   int position(int base) const { return nodes_[base].kind <= NodeKind::seed ? -1 : kernel_of_[base]; }
 
   void read(int base, int kernel) {
@@ -213,12 +238,15 @@ class Fusion {
     place_root(id);
   }
 
-  void place_root(int id) {
+  // `beside`: the kernel to join first.
+  void place_root(int id, int beside = -1) {
     Cone cone = gather(id);
     int last = -1;
     for (const Leaf& leaf : cone.leaves) last = std::max(last, position(leaf.base));
     int kernel = -1;
-    if (options_.fuse) {
+    if (beside >= 0 && (continues_product(id, cone, beside) || (kernels_[beside].kind == StepKind::map && at_hand(cone, beside) && join_map(beside, id, cone)))) {
+      kernel = beside;
+    } else if (options_.fuse && beside < 0) {
       if (last >= 0 && continues_product(id, cone, last)) kernel = last;
       for (int k : candidates(id, cone, last))
         if (kernel < 0 && join_map(k, id, cone)) kernel = k;
@@ -334,6 +362,7 @@ class Fusion {
   std::vector<Kernel> kernels_;
   std::vector<int> kernel_of_, last_reader_;
   int last_map_ = -1;
+  std::vector<Recomputed> recomputed_;
 };
 
 }  // namespace

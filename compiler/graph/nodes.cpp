@@ -157,6 +157,29 @@ int Nodes::view(int x, const AxisList& from, const AxisList& to, std::int64_t of
   return add(std::move(node));
 }
 
+int Nodes::again(int x) {
+  Node node = list_[x];
+  node.forward = false;
+  node.output = false;
+  node.again = true;
+  list_.push_back(std::move(node));
+  copies_.emplace_back();
+  return size() - 1;
+}
+
+int Nodes::read_again(int reader, int again) {
+  Node node = list_[reader];
+  if (node.kind != NodeKind::view) return again;
+  node.in = {again};
+  node.view = node.reading.view;
+  node.reading.base = again;
+  node.forward = false;
+  node.marks.clear();
+  list_.push_back(std::move(node));
+  copies_.emplace_back();
+  return size() - 1;
+}
+
 Reading Nodes::read(int x) {
   Node& node = list_[x];
   if (!node.root && node.kind == NodeKind::view) return node.reading;

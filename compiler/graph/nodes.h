@@ -60,6 +60,7 @@ struct Node {
 
   bool root = false;              // stored if anything outside its own kernel reads it
   bool output = false;            // stored in any case
+  bool again = false;             // a forward value that the backward pass computes once more
   bool forward = true;
   std::optional<DType> store_type;
   TensorRole role = TensorRole::value;
@@ -101,6 +102,9 @@ class Nodes {
 
   // What reading x means: a base that is now marked as stored, and the view of it.
   Reading read(int x);
+  // A second node for the root x, of the backward pass; and a node that reads it as `reader` reads x.
+  int again(int x);
+  int read_again(int reader, int again);
   // x, or a copy of it, that is read as a whole tensor whose storage order is `axes`.
   int contiguous(int x, const AxisList& axes);
   // x, or a copy of it, that is a whole tensor in some order.
