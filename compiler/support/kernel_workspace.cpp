@@ -59,9 +59,10 @@ Workspace workspace_of(const KernelSpec& spec, const Target& target) { return st
 
 std::int64_t classifier_rows_per_chunk(std::int64_t rows, std::int64_t entries, const Target& target) {
   const int64_t row_bytes = (entries + 15) / 16 * 64;
-  int64_t fit = std::clamp<int64_t>(target.chunk.value / row_bytes, 1, rows);
-  if (fit < rows && fit >= target.tile_m) fit = fit / target.tile_m * target.tile_m;
-  return fit;
+  const int64_t fit = std::clamp<int64_t>(target.chunk.value / row_bytes, 1, rows);
+  // Chunks of one size, but for what makes them whole vectors.
+  const int64_t chunks = (rows + fit - 1) / fit, even = (rows + chunks - 1) / chunks;
+  return std::min(fit, (even + 15) / 16 * 16);
 }
 
 }  // namespace dsc

@@ -25,7 +25,7 @@ Target cpu_target() {
   target.tile_m = 96;
   target.tile_n = 64;
   target.block_k = 384;
-  target.chunk = Bytes(32 << 20);
+  target.chunk = Bytes(64 << 20);
   return target;
 }
 

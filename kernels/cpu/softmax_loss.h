@@ -10,8 +10,7 @@ namespace dsc::cpu {
 // e[i] = exp(x[i] - max) of x = e, in place (room for padded(count)). Returns log-sum-exp - x[target]; *sum is the sum of e.
 inline double soften_row(float* e, std::int64_t count, std::int64_t target, float* sum) {
   const float highest = lane_max(e, count), wanted = e[target];
-  for (std::int64_t i = 0; i < padded(count); ++i) e[i] -= highest;
-  exp_run(e, e, padded(count));
+  softmax_exp_run(e, highest, padded(count));
   *sum = lane_sum(e, count);
   return static_cast<double>(highest) + std::log(static_cast<double>(*sum)) - static_cast<double>(wanted);
 }

@@ -53,13 +53,38 @@ DSC_VECTOR_FUNCTION(sin, _ZGVeN16v_sinf, _ZGVdN8v_sinf)
 DSC_VECTOR_FUNCTION(cos, _ZGVeN16v_cosf, _ZGVdN8v_cosf)
 #undef DSC_VECTOR_FUNCTION
 
-// x[k][q] becomes exp(x[k][q] - shift[q]) for q < width, a multiple of vector_floats; total[q] is their sum over k, in order.
+// dst[i] = exp(x[i] - shift) where that is at least exp(-87), about 1.6e-38, else 0: what softmax makes of arguments up to 0, -inf
+// among them. (The library's function leaves whole vectors for scalar code where one lane underflows.) In place; count as above.
+#if defined(__AVX512F__)
+inline __m512 softmax_exp(__m512 x) {
+  const __m512 lowest = _mm512_set1_ps(-87.0f);
+  const __mmask16 kept = _mm512_cmp_ps_mask(x, lowest, _CMP_NLT_UQ);
+  return _mm512_maskz_mov_ps(kept, _ZGVeN16v_expf(_mm512_max_ps(lowest, x)));  // the second operand where it is a NaN
+}
+#endif
+inline void softmax_exp_run(float* x, float shift, std::int64_t count) {
+#if defined(__AVX512F__)
+  for (std::int64_t i = 0; i < count; i += 16)
+    _mm512_storeu_ps(x + i, softmax_exp(_mm512_sub_ps(_mm512_loadu_ps(x + i), _mm512_set1_ps(shift))));
+#else
+  for (std::int64_t i = 0; i < count; ++i) x[i] -= shift;
+  alignas(64) float small[vector_floats];
+  for (std::int64_t i = 0; i < count; i += vector_floats) {
+    for (int j = 0; j < vector_floats; ++j) small[j] = x[i + j] < -87.0f ? 1.0f : 0.0f;
+    for (int j = 0; j < vector_floats; ++j) x[i + j] = small[j] != 0.0f ? -87.0f : x[i + j];
+    exp_run(x + i, x + i, vector_floats);
+    for (int j = 0; j < vector_floats; ++j) x[i + j] = small[j] != 0.0f ? 0.0f : x[i + j];
+  }
+#endif
+}
+
+// x[k][q] becomes softmax's exp(x[k][q] - shift[q]) for q < width, a multiple of vector_floats; total[q] is their sum over k, in order.
 inline void exp_rows(float* x, std::int64_t rows, std::int64_t width, const float* shift, float* total) {
 #if defined(__AVX512F__)
   for (std::int64_t q = 0; q < width; q += 16) {
     __m512 sum = _mm512_setzero_ps();
     for (std::int64_t k = 0; k < rows; ++k) {
-      const __m512 e = _ZGVeN16v_expf(_mm512_sub_ps(_mm512_loadu_ps(x + k * width + q), _mm512_loadu_ps(shift + q)));
+      const __m512 e = softmax_exp(_mm512_sub_ps(_mm512_loadu_ps(x + k * width + q), _mm512_loadu_ps(shift + q)));
       _mm512_storeu_ps(x + k * width + q, e);
       sum = _mm512_add_ps(sum, e);
     }
@@ -69,7 +94,7 @@ inline void exp_rows(float* x, std::int64_t rows, std::int64_t width, const floa
   for (std::int64_t q = 0; q < width; ++q) total[q] = 0;
   for (std::int64_t k = 0; k < rows; ++k)
     for (std::int64_t q = 0; q < width; ++q) x[k * width + q] -= shift[q];
-  exp_run(x, x, rows * width);
+  softmax_exp_run(x, 0.0f, rows * width);
   for (std::int64_t k = 0; k < rows; ++k)
     for (std::int64_t q = 0; q < width; ++q) total[q] += x[k * width + q];
 #endif

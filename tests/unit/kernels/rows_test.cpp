@@ -106,7 +106,8 @@ TEST(Classifier, ChunksFitTheTarget) {
   EXPECT_EQ(classifier_rows_per_chunk(4096, 256, target), 4096);
   EXPECT_EQ(classifier_rows_per_chunk(4096, 50257, target), 20);
   target.chunk = Bytes(32 << 20);
-  EXPECT_EQ(classifier_rows_per_chunk(4096, 50257, target), 128);  // whole tiles of 64
+  EXPECT_EQ(classifier_rows_per_chunk(4096, 50257, target), 166);
+  EXPECT_EQ(classifier_rows_per_chunk(1024, 50257, target), 160);  // seven chunks: the last is a little shorter
   EXPECT_EQ(classifier_rows_per_chunk(3, 50257, target), 3);
   target.chunk = Bytes(1);
   EXPECT_EQ(classifier_rows_per_chunk(4096, 50257, target), 1);
