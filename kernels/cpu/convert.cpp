@@ -33,14 +33,19 @@ void widen_bf16(const std::uint16_t* __restrict src, int64_t count, float* __res
   for (int64_t i = 0; i < count; ++i) dst[i] = bf16_to_f32(src[i]);
 }
 
+#if defined(__AVX512BW__)
+// 32 values to bf16.
+__m512i narrow_32(const float* src) {
+  alignas(64) static constexpr std::uint16_t upper[32] = {1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31,
+                                                          33, 35, 37, 39, 41, 43, 45, 47, 49, 51, 53, 55, 57, 59, 61, 63};
+  return _mm512_permutex2var_epi16(round_bf16(_mm512_loadu_ps(src)), _mm512_load_si512(upper), round_bf16(_mm512_loadu_ps(src + 16)));
+}
+#endif
+
 void narrow_bf16(const float* __restrict src, int64_t count, std::uint16_t* __restrict dst) {
   int64_t i = 0;
 #if defined(__AVX512BW__)
-  alignas(64) static constexpr std::uint16_t upper[32] = {1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31,
-                                                          33, 35, 37, 39, 41, 43, 45, 47, 49, 51, 53, 55, 57, 59, 61, 63};
-  const __m512i halves = _mm512_load_si512(upper);
-  for (; i + 32 <= count; i += 32)
-    _mm512_storeu_si512(dst + i, _mm512_permutex2var_epi16(round_bf16(_mm512_loadu_ps(src + i)), halves, round_bf16(_mm512_loadu_ps(src + i + 16))));
+  for (; i + 32 <= count; i += 32) _mm512_storeu_si512(dst + i, narrow_32(src + i));
 #endif
   for (; i < count; ++i) dst[i] = f32_to_bf16(src[i]);
 }
@@ -107,6 +112,21 @@ void store_run(DType type, void* dst, int64_t stride, int64_t count, const float
     case DType::f64: store_strided<double>(dst, stride, count, src, [](float x) { return static_cast<double>(x); }); return;
     case DType::u8: store_strided<std::uint8_t>(dst, stride, count, src, [](float x) { return static_cast<std::uint8_t>(x); }); return;
   }
+}
+
+void stream_run(DType type, void* dst, int64_t stride, int64_t count, const float* src) {
+#if defined(__AVX512BW__)
+  const bool lines = stride == 1 && reinterpret_cast<std::uintptr_t>(dst) % 64 == 0;
+  if (lines && type == DType::bf16 && count % 32 == 0) {
+    for (int64_t i = 0; i < count; i += 32) _mm512_stream_si512(reinterpret_cast<__m512i*>(static_cast<std::uint16_t*>(dst) + i), narrow_32(src + i));
+    return;
+  }
+  if (lines && type == DType::f32 && count % 16 == 0) {
+    for (int64_t i = 0; i < count; i += 16) _mm512_stream_ps(static_cast<float*>(dst) + i, _mm512_loadu_ps(src + i));
+    return;
+  }
+#endif
+  store_run(type, dst, stride, count, src);
 }
 
 void add_run(float* dst, int64_t stride, int64_t count, const float* src) {

@@ -35,6 +35,9 @@ inline __m512i round_bf16(__m512 value) {
 void load_run(DType type, const void* src, std::int64_t stride, std::int64_t count, float* dst);
 // dst[i * stride] = src[i] in `type`.
 void store_run(DType type, void* dst, std::int64_t stride, std::int64_t count, const float* src);
+// The same past the caches, for results too large to be found there again; end_streaming before another thread may read them.
+void stream_run(DType type, void* dst, std::int64_t stride, std::int64_t count, const float* src);
+inline void end_streaming() { _mm_sfence(); }
 // dst[i * stride] = fl(dst[i * stride] + src[i]), f32.
 void add_run(float* dst, std::int64_t stride, std::int64_t count, const float* src);
 // dst[i] = src[i] rounded to `type`; may be in place.

@@ -148,6 +148,7 @@ void MapEngine::store(const Step& step, const Block& block) const {
        [&](int64_t done, int64_t run, int64_t offset, int64_t stride, bool inside) {
          if (!inside) return;
          if (step.accumulate) add_run(static_cast<float*>(out.base) + offset, stride, run, src + done);
+         else if (streams_) stream_run(step.type, element(out.base, step.type, offset), stride, run, src + done);
          else store_run(step.type, element(out.base, step.type, offset), stride, run, src + done);
        });
 }

@@ -103,6 +103,8 @@ class MapEngine {
   MapEngine(const MapProgram& program, const MapRegisters& registers, const std::vector<MapInput>& inputs,
             const std::vector<MapOutput>& outputs, std::int64_t register_floats, std::int64_t row_floats);
   void run(Block& block) const;
+  // Results go past the caches; the caller ends with end_streaming.
+  void stream_results() { streams_ = true; }
 
  private:
   struct Operand {
@@ -133,6 +135,7 @@ class MapEngine {
   std::vector<Step> steps_;
   std::int64_t register_floats_ = 0, row_floats_ = 0;
   int full_ = 0, temporaries_ = 0;
+  bool streams_ = false;
 };
 
 // Empties an accumulator; folds its levels into `high`. width: values in use.

@@ -15,6 +15,7 @@ using std::int64_t;
 namespace {
 
 constexpr std::size_t max_epilogue = 32;
+constexpr int64_t streamed_bytes = 2 << 20;  // results from this size on are written past the caches
 
 std::vector<MapInput> epilogue_inputs(const ProductSpec& spec) {
   std::vector<MapInput> inputs = spec.inputs;
@@ -30,6 +31,8 @@ Product::Product(const ProductSpec& spec, const Target& target) : spec_(spec), s
   DSC_CHECK(spec_.inputs.size() <= max_epilogue && spec_.outputs.size() <= max_epilogue, "an epilogue has too many operands");
   if (!shape_.direct)
     engine_ = MapEngine(spec_.epilogue, shape_.registers, spec_.inputs, spec_.outputs, shape_.register_floats, shape_.row_floats);
+  streams_ = shape_.batches * spec.m * spec.n * size_of(spec.outputs[0].type) >= streamed_bytes;
+  if (streams_) engine_.stream_results();
   const ProductShape& s = shape_;
   const int64_t m_last = spec.m - (s.m_tiles - 1) * s.tile_m, n_last = spec.n - (s.n_tiles - 1) * s.tile_n;
   const int64_t k_last = (s.k_padded - 1) % s.block_k + 1;
@@ -149,10 +152,25 @@ void Product::compute(const ProductOperands& operands, int64_t tile, char* slot)
     c = static_cast<float*>(operands.outputs[0]) + out.offset + operand_offset(out.strides, batch) +
         m0 * out.strides[spec_.batch.size()] + n0;
   }
+  if (!s.direct) fetch_inputs(operands, batch, m0, n0, rows, columns);
   const auto& kernels = gemm_[rows != s.tile_m][n_tile == s.n_tiles - 1];
   for (int64_t k = 0; k < s.k_padded; k += s.block_k)
     kernels[s.k_padded - k < s.block_k][k > 0](a + k * a_step, b + k * b_step, c);
   if (!s.direct) epilogue(operands, batch, m0, n0, rows, columns, slot);
+}
+
+// What the epilogue will read in rows too short for the hardware to see coming.
+void Product::fetch_inputs(const ProductOperands& operands, int64_t batch, int64_t m0, int64_t n0, int64_t rows, int64_t columns) const {
+  const std::size_t dims = spec_.batch.size();
+  for (std::size_t i = 1; i < spec_.inputs.size(); ++i) {
+    const MapInput& in = spec_.inputs[i];
+    if (in.strides[dims + 1] != 1 || in.strides[dims] == 0 || !in.windows.empty()) continue;
+    const int64_t at = in.offset + operand_offset(in.strides, batch) + m0 * in.strides[dims] + n0;
+    for (int64_t row = 0; row < rows; ++row) {
+      const char* first = static_cast<const char*>(element(operands.epilogue_inputs[i - 1], in.type, at + row * in.strides[dims]));
+      for (int64_t b = 0; b < columns * size_of(in.type); b += 64) __builtin_prefetch(first + b, 0, 2);
+    }
+  }
 }
 
 void Product::epilogue(const ProductOperands& operands, int64_t batch, int64_t m0, int64_t n0, int64_t rows, int64_t columns,
@@ -229,6 +247,7 @@ void Product::epilogue(const ProductOperands& operands, int64_t batch, int64_t m
     block.first = row * columns;
     engine_.run(block);
   }
+  if (streams_) end_streaming();
 }
 
 namespace {

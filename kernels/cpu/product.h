@@ -28,6 +28,8 @@ class Product {
  private:
   void epilogue(const ProductOperands& operands, std::int64_t batch, std::int64_t m0, std::int64_t n0, std::int64_t rows,
                 std::int64_t columns, char* slot) const;
+  void fetch_inputs(const ProductOperands& operands, std::int64_t batch, std::int64_t m0, std::int64_t n0, std::int64_t rows,
+                    std::int64_t columns) const;
   std::int64_t operand_offset(const std::vector<std::int64_t>& strides, std::int64_t batch) const;
   // Of `batch` (all dims): its place among those that the operand has.
   std::int64_t packed_index(bool a, std::int64_t batch) const;
@@ -37,6 +39,7 @@ class Product {
   ProductSpec spec_;
   ProductShape shape_;
   MapEngine engine_;
+  bool streams_ = false;
   // By [shorter last m tile][last n tile][shorter last k block][accumulate].
   Gemm gemm_[2][2][2][2];
 };
