@@ -29,7 +29,7 @@ class Forward final : public Kernel {
  public:
   Forward(const AttendSpec& spec, const Bindings& bindings, const Target& target)
       : spec_(spec), shape_(attend_forward_shape(spec, target)), scratch_(AttendForwardSpec{spec}, bindings, target),
-        sight_{spec.mask, spec.window, spec.length}, k_rows_(spec.type, spec.k_along, spec.k_channel, spec.qk_size),
+        sight_{spec.mask, spec.window, spec.length}, streams_(streams(spec, shape_)), k_rows_(spec.type, spec.k_along, spec.k_channel, spec.qk_size),
         v_rows_(spec.type, spec.v_along, spec.v_channel, spec.v_size), q_(bindings.inputs[0]), k_(bindings.inputs[1]),
         v_(bindings.inputs[2]), out_(bindings.outputs[0]), statistics_(static_cast<float*>(bindings.outputs[1])) {
     tiles_.push_back(static_cast<int>(shape_.tiles));
@@ -80,7 +80,8 @@ class Forward final : public Kernel {
       for (int64_t q = 0; q < B; ++q) result[d * B + q] /= sum[q];
     pack_f32(matrix(result, DType::f32, 0, queries, vs, 1, B), values_wide, vs);
     for (int64_t q = 0; q < queries; ++q)
-      store_run(spec_.out_type, element(out_, spec_.out_type, at.out + (q0 + q) * spec_.out_along), spec_.out_channel, vs, values_wide + q * vs);
+      store_result(streams_, spec_.out_type, element(out_, spec_.out_type, at.out + (q0 + q) * spec_.out_along), spec_.out_channel, vs, values_wide + q * vs);
+    if (streams_) end_streaming();
     log_run(sum, sum, B);
     for (int64_t q = 0; q < queries; ++q) statistics_[at.index * spec_.length + q0 + q] = highest[q] + sum[q];
   }
@@ -90,6 +91,7 @@ class Forward final : public Kernel {
   AttendShape shape_;
   Scratch scratch_;
   Sight sight_;
+  bool streams_;
   RowsInPlace k_rows_, v_rows_;
   const void *q_, *k_, *v_;
   void* out_;
@@ -101,7 +103,7 @@ class Backward final : public Kernel {
  public:
   Backward(const AttendBackwardSpec& spec, const Bindings& bindings, const Target& target)
       : spec_(spec.attend), gradient_type_(spec.gradient_type), shape_(attend_backward_shape(spec.attend, target)),
-        scratch_(spec, bindings, target), sight_{spec_.mask, spec_.window, spec_.length},
+        scratch_(spec, bindings, target), sight_{spec_.mask, spec_.window, spec_.length}, streams_(streams(spec_, shape_)),
         k_rows_(spec_.type, spec_.k_along, spec_.k_channel, spec_.qk_size),
         v_rows_(spec_.type, spec_.v_along, spec_.v_channel, spec_.v_size), in_(bindings.inputs), out_(bindings.outputs) {
     tiles_.push_back(static_cast<int>(shape_.tiles));
@@ -148,9 +150,10 @@ class Backward final : public Kernel {
     }
     scale_all(dk, static_cast<float>(spec_.scale), shape_.padded * qk);
     for (int64_t k = 0; k < length; ++k) {
-      store_run(gradient_type_, element(out_[1], gradient_type_, group.k + k * spec_.k_along), spec_.k_channel, qk, dk + k * qk);
-      store_run(gradient_type_, element(out_[2], gradient_type_, group.v + k * spec_.v_along), spec_.v_channel, vs, dv + k * vs);
+      store_result(streams_, gradient_type_, element(out_[1], gradient_type_, group.k + k * spec_.k_along), spec_.k_channel, qk, dk + k * qk);
+      store_result(streams_, gradient_type_, element(out_[2], gradient_type_, group.v + k * spec_.v_along), spec_.v_channel, vs, dv + k * vs);
     }
+    if (streams_) end_streaming();
   }
 
  private:
@@ -180,7 +183,7 @@ class Backward final : public Kernel {
     }
     scale_all(p.dq, static_cast<float>(spec_.scale), queries * qk);
     for (int64_t q = 0; q < queries; ++q)
-      store_run(gradient_type_, element(out_[0], gradient_type_, at.q + (q0 + q) * spec_.q_along), spec_.q_channel, qk, p.dq + q * qk);
+      store_result(streams_, gradient_type_, element(out_[0], gradient_type_, at.q + (q0 + q) * spec_.q_along), spec_.q_channel, qk, p.dq + q * qk);
   }
 
   // q and dout as rows and transposed, log-sum-exp and sum of dout * out by query. Rows past the end are zero, and their
@@ -212,6 +215,7 @@ class Backward final : public Kernel {
   AttendShape shape_;
   Scratch scratch_;
   Sight sight_;
+  bool streams_;
   RowsInPlace k_rows_, v_rows_;
   std::vector<const void*> in_;
   std::vector<void*> out_;

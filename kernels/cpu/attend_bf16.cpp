@@ -29,7 +29,7 @@ class Forward final : public Kernel {
  public:
   Forward(const AttendSpec& spec, const Bindings& bindings, const Target& target)
       : spec_(spec), shape_(attend_forward_shape(spec, target)), scratch_(AttendForwardSpec{spec}, bindings, target),
-        sight_{spec.mask, spec.window, spec.length}, q_(bindings.inputs[0]), k_(bindings.inputs[1]), v_(bindings.inputs[2]),
+        sight_{spec.mask, spec.window, spec.length}, streams_(streams(spec, shape_)), q_(bindings.inputs[0]), k_(bindings.inputs[1]), v_(bindings.inputs[2]),
         out_(bindings.outputs[0]), statistics_(static_cast<float*>(bindings.outputs[1])) {
     tiles_.push_back(static_cast<int>(shape_.tiles));
     for (int tail = 0; tail < 2; ++tail) {
@@ -77,7 +77,8 @@ class Forward final : public Kernel {
       for (int64_t q = 0; q < B; ++q) result[d * B + q] /= sum[q];
     pack_f32(matrix(result, DType::f32, 0, queries, vs, 1, B), rows, vs);
     for (int64_t q = 0; q < queries; ++q)
-      store_run(DType::bf16, element(out_, DType::bf16, at.out + (q0 + q) * spec_.out_along), spec_.out_channel, vs, rows + q * vs);
+      store_result(streams_, DType::bf16, element(out_, DType::bf16, at.out + (q0 + q) * spec_.out_along), spec_.out_channel, vs, rows + q * vs);
+    if (streams_) end_streaming();
     log_run(sum, sum, B);
     for (int64_t q = 0; q < queries; ++q) statistics_[at.index * spec_.length + q0 + q] = highest[q] + sum[q];
   }
@@ -87,6 +88,7 @@ class Forward final : public Kernel {
   AttendShape shape_;
   Scratch scratch_;
   Sight sight_;
+  bool streams_;
   const void *q_, *k_, *v_;
   void* out_;
   float* statistics_;
@@ -97,7 +99,7 @@ class Backward final : public Kernel {
  public:
   Backward(const AttendBackwardSpec& spec, const Bindings& bindings, const Target& target)
       : spec_(spec.attend), gradient_type_(spec.gradient_type), shape_(attend_backward_shape(spec.attend, target)),
-        scratch_(spec, bindings, target), sight_{spec_.mask, spec_.window, spec_.length}, in_(bindings.inputs), out_(bindings.outputs) {
+        scratch_(spec, bindings, target), sight_{spec_.mask, spec_.window, spec_.length}, streams_(streams(spec_, shape_)), in_(bindings.inputs), out_(bindings.outputs) {
     tiles_.push_back(static_cast<int>(shape_.tiles));
     const int64_t qk = spec_.qk_size, v = spec_.v_size;
     for (int tail = 0; tail < 2; ++tail) {
@@ -130,9 +132,10 @@ class Backward final : public Kernel {
     }
     scale_all(p.dk, static_cast<float>(spec_.scale), shape_.padded * qk);
     for (int64_t k = 0; k < length; ++k) {
-      store_run(gradient_type_, element(out_[1], gradient_type_, group.k + k * spec_.k_along), spec_.k_channel, qk, p.dk + k * qk);
-      store_run(gradient_type_, element(out_[2], gradient_type_, group.v + k * spec_.v_along), spec_.v_channel, vs, p.dv + k * vs);
+      store_result(streams_, gradient_type_, element(out_[1], gradient_type_, group.k + k * spec_.k_along), spec_.k_channel, qk, p.dk + k * qk);
+      store_result(streams_, gradient_type_, element(out_[2], gradient_type_, group.v + k * spec_.v_along), spec_.v_channel, vs, p.dv + k * vs);
     }
+    if (streams_) end_streaming();
   }
 
  private:
@@ -191,7 +194,7 @@ class Backward final : public Kernel {
     scale_all(p.dq_columns, static_cast<float>(spec_.scale), B * qk);
     pack_f32(matrix(p.dq_columns, DType::f32, 0, queries, qk, 1, B), p.dq, qk);
     for (int64_t q = 0; q < queries; ++q)
-      store_run(gradient_type_, element(out_[0], gradient_type_, at.q + (q0 + q) * spec_.q_along), spec_.q_channel, qk, p.dq + q * qk);
+      store_result(streams_, gradient_type_, element(out_[0], gradient_type_, at.q + (q0 + q) * spec_.q_along), spec_.q_channel, qk, p.dq + q * qk);
   }
 
   // q and dout by pairs along channels and along queries, log-sum-exp and sum of dout * out by query. Rows past the end are zero,
@@ -224,6 +227,7 @@ class Backward final : public Kernel {
   AttendShape shape_;
   Scratch scratch_;
   Sight sight_;
+  bool streams_;
   std::vector<const void*> in_;
   std::vector<void*> out_;
   Gemm scores_[2], dscores_[2], dv_[2], dk_[2], dq_[2];  // by tail

@@ -83,6 +83,14 @@ inline Matrix matrix(const void* base, DType type, int64_t offset, int64_t rows,
   return out;
 }
 
+// Whether the results of all batch indices are too large to be found in the caches again.
+inline bool streams(const AttendSpec& spec, const AttendShape& shape) {
+  return shape.batches * spec.length * std::min(spec.qk_size, spec.v_size) * size_of(spec.type) >= streamed_bytes;
+}
+inline void store_result(bool streams, DType type, void* dst, int64_t stride, int64_t count, const float* src) {
+  (streams ? stream_run : store_run)(type, dst, stride, count, src);
+}
+
 inline void scale_all(float* x, float factor, int64_t count) {
   for (int64_t i = 0; i < count; ++i) x[i] *= factor;
 }

@@ -48,6 +48,7 @@ class MapKernel final : public Kernel {
     Operand out;
   };
   std::vector<Reduced> reduced_;
+  bool streams_ = false;
 };
 
 MapKernel::Operand MapKernel::operand(const std::vector<int64_t>& strides, const std::vector<MapWindow>& windows, DType type,
@@ -124,6 +125,9 @@ MapKernel::MapKernel(const MapSpec& spec, const Bindings& bindings, const Target
       reduced_.push_back(reduced);
     }
   }
+  for (const MapOutput& out : spec.outputs)
+    streams_ |= shape_.fixed * shape_.rows * shape_.columns * size_of(out.type) >= streamed_bytes;
+  if (streams_) engine_.stream_results();
   tiles_.push_back(static_cast<int>(shape_.tiles));
   if (shape_.fold_tiles > 0) tiles_.push_back(static_cast<int>(shape_.fold_tiles));
 }
@@ -274,6 +278,7 @@ void MapKernel::run(int phase, int tile, int slot) const {
   if (phase == 1) fold(tile, slot);
   else if (shape_.reduces) run_reducing(tile, slot);
   else run_plain(tile, slot);
+  if (streams_ && phase == 0) end_streaming();
 }
 
 }  // namespace

@@ -15,7 +15,6 @@ using std::int64_t;
 namespace {
 
 constexpr std::size_t max_epilogue = 32;
-constexpr int64_t streamed_bytes = 2 << 20;  // results from this size on are written past the caches
 
 std::vector<MapInput> epilogue_inputs(const ProductSpec& spec) {
   std::vector<MapInput> inputs = spec.inputs;
