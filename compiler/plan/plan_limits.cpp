@@ -1,5 +1,7 @@
 #include "compiler/plan/plan_limits.h"
 
+#include <algorithm>
+#include <array>
 #include <cmath>
 #include <set>
 
@@ -22,12 +24,17 @@ struct Checker {
   const Plan& plan;
   std::string problem;
   struct Place { const char* name; std::size_t index; };
-  std::vector<Place> path;
+  std::array<Place, 32> path{};  // deeper than a plan's types nest
+  std::size_t depth = 0;
 
+  void enter(const char* name, std::size_t index) {
+    if (depth < path.size()) path[depth] = {name, index};
+    ++depth;
+  }
   void fail(const std::string& what) {
     if (!problem.empty()) return;
     std::string s;
-    for (const Place& p : path) append_place(s, p.name, p.index);
+    for (std::size_t i = 0; i < std::min(depth, path.size()); ++i) append_place(s, path[i].name, path[i].index);
     problem = s + " " + what;
   }
   void index(std::size_t i, std::size_t size, const char* what) {
@@ -176,9 +183,9 @@ struct Checker {
   template <class T>
   void value(const std::vector<T>& list) {
     for (std::size_t i = 0; i < list.size() && problem.empty(); ++i) {
-      path.push_back({nullptr, i});
+      enter(nullptr, i);
       if constexpr (std::is_class_v<T>) value(list[i]);
-      path.pop_back();
+      --depth;
     }
   }
   void value(const std::vector<bool>&) {}
@@ -198,9 +205,9 @@ struct Checker {
   template <class T>
   void operator()(const char* name, const T& field) {
     if (!problem.empty()) return;
-    path.push_back({name, 0});
+    enter(name, 0);
     value(field);
-    path.pop_back();
+    --depth;
   }
 };
 

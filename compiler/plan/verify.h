@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -45,6 +46,8 @@ struct VerifyReport {
 inline constexpr std::size_t kMaxVerifyErrors = 200;
 
 VerifyReport verify(const Plan& plan);
+// The same part by part, stopping behind the first after which `enough` holds.
+VerifyReport verify(const Plan& plan, const std::function<bool(const VerifyReport&)>& enough);
 
 // "redundant_wait".
 const char* name_of(VerifyErrorKind kind);

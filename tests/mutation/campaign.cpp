@@ -25,11 +25,13 @@ void Campaign::run(const std::string& name, const Plan& plan, int every, int sta
       mutated.memory = plan.memory;
       mutator.apply(mutated, place);
       ++tally.tried;
-      VerifyReport report = verify(mutated);
-      bool found = std::any_of(report.errors.begin(), report.errors.end(), [&](const VerifyError& error) {
-        return std::count(mutator.expected.begin(), mutator.expected.end(), error.kind) > 0;
-      });
-      if (found) continue;
+      auto found = [&](const VerifyReport& report) {
+        return std::any_of(report.errors.begin(), report.errors.end(), [&](const VerifyError& error) {
+          return std::count(mutator.expected.begin(), mutator.expected.end(), error.kind) > 0;
+        });
+      };
+      VerifyReport report = verify(mutated, found);
+      if (found(report)) continue;
       ++tally.missed;
       if (shown++ >= 3) continue;
       const Section& section = plan.programs[place.program].sections[place.section];
