@@ -19,13 +19,13 @@ struct Content {
   Holds holds = Holds::nothing;
   std::int64_t micro_batch = 0;   // of what belongs to one; of `parts`
   int op = -1;                    // value, value_gradient, statistics, contribution
-  std::vector<OperandOf> parts;   // contribution: which; gradient: those added for `micro_batch`, while some are missing
+  std::vector<OperandOf> parts{};   // contribution: which; gradient: those added for `micro_batch`, while some are missing
   int parameter = -1;             // parameter, gradient
   int version = 0, own_version = 0;  // parameter: updates in this step of all pieces but the rank's own, and of that
   std::int64_t first = 0, end = 0;   // gradient: the sum of these micro-batches, complete
-  std::vector<int> segments;         // gradient: of these segments' uses
+  std::vector<int> segments{};         // gradient: of these segments' uses
   bool reduced = false, piece = false;  // gradient: summed over ranks; this rank's piece alone
-  std::vector<std::uint8_t> columns;    // norms: 1 this rank's row, 2 all rows
+  std::vector<std::uint8_t> columns{};    // norms: 1 this rank's row, 2 all rows
   std::int64_t count = 0;               // losses: micro-batches added
   bool gathered = false;                // losses: of all ranks
   friend bool operator==(const Content&, const Content&) = default;
@@ -37,23 +37,23 @@ struct Walk {
   const GraphFacts& graph;
   enum class Kind { step, evaluate, sample } kind = Kind::step;
   std::int64_t micro_batches = 1;  // of this program
-  Context::At at;
+  Context::At at{};
   std::int64_t m = 0;              // the micro-batch at hand
 
-  std::vector<Content> contents;        // by BufferId
-  std::vector<int> updates;             // by ParameterId: in this step
+  std::vector<Content> contents{};        // by BufferId
+  std::vector<int> updates{};             // by ParameterId: in this step
   int phase = 0;                        // of the step: 1 begun, 2 controlled
-  std::vector<std::int64_t> forward_at, total_at, read_at;  // by op; the micro-batch + 1
-  std::vector<std::int64_t> total_count;                    // by op: within that micro-batch
-  std::vector<std::int64_t> gradient_at;                    // by operand_index()
-  std::vector<std::int64_t> operand_base;                   // by op
+  std::vector<std::int64_t> forward_at{}, total_at{}, read_at{};  // by op; the micro-batch + 1
+  std::vector<std::int64_t> total_count{};                    // by op: within that micro-batch
+  std::vector<std::int64_t> gradient_at{};                    // by operand_index()
+  std::vector<std::int64_t> operand_base{};                   // by op
 
   // Of the instruction at hand: equal to `serial` where it holds. Values by GraphFacts::same_value.
   std::int64_t serial = 0;
-  std::vector<std::int64_t> value_in, gradient_in, statistics_in, lists_value, lists_forward, lists_total;  // by op
-  std::vector<std::int64_t> part_in, lists_gradient;                                                       // by operand_index()
-  std::vector<std::int64_t> parameter_in;                                                                  // by ParameterId
-  std::vector<std::int64_t> value_known, gradient_known;  // by op: 2 * serial + (1 where available)
+  std::vector<std::int64_t> value_in{}, gradient_in{}, statistics_in{}, lists_value{}, lists_forward{}, lists_total{};  // by op
+  std::vector<std::int64_t> part_in{}, lists_gradient{};                                                       // by operand_index()
+  std::vector<std::int64_t> parameter_in{};                                                                  // by ParameterId
+  std::vector<std::int64_t> value_known{}, gradient_known{};  // by op: 2 * serial + (1 where available)
   bool tokens_in = false, targets_in = false, seed_in = false;
 
   std::int64_t operand_index(OperandOf use) const { return operand_base[use.op] + use.operand; }
