@@ -31,6 +31,26 @@ TEST(Fusion, ClassifierStoresNoLogits) {
   }
 }
 
+// GELU's result and the norms' in front of weights are read by the forward pass alone; products of the backward pass read them
+// computed again by a step that exists anyway.
+TEST(Recompute, CheapValuesAreNotKept) {
+  for (const Model& model : {tiny_gpt2(2), tiny_llama(2)}) {
+    const Graph graph = build_graph(model, DType::bf16, Purpose::train);
+    std::size_t again = 0;
+    for (std::size_t s = graph.forward_steps; s < graph.steps.size(); ++s) {
+      const Step& step = graph.steps[s];
+      std::size_t own = 0;
+      for (TensorId t : step.outputs) (graph.tensors[t.index()].role == TensorRole::value ? again : own) += 1;
+      EXPECT_GT(own, 0u) << step.name << " computes nothing but what the forward pass had";
+      if (!step.weight_gradient) continue;
+      const Operand& activation = step.inputs[0];
+      const Tensor& read = graph.tensors[activation.tensor.index()];
+      EXPECT_FALSE(read.name.ends_with(".mlp") || read.name.ends_with("norm1") || read.name.ends_with("norm2")) << step.name << " keeps " << read.name;
+    }
+    EXPECT_EQ(again, 2u * 3);  // of each block: two norms and the MLP's activation
+  }
+}
+
 // Every layer is fused like the first: nothing grows faster than the layers (tests/bench/compile_time.sh has the time).
 TEST(Fusion, StepsAndTensorsGrowWithTheLayers) {
   const auto graph_of = [](int layers) { return build_graph(tiny_gpt2(layers, 8, 1024, 1600, 50257), DType::bf16, Purpose::train); };
