@@ -1,6 +1,7 @@
 // dsc train FILE, dsc run PLAN, dsc sample DIR, dsc export DIR
 #include <unistd.h>
 
+#include <csignal>
 #include <cstdio>
 #include <filesystem>
 
@@ -28,6 +29,8 @@ fs::path output_folder(const CommandLine& line, const Plan& plan) {
 void write_stderr(std::string_view text) { std::fwrite(text.data(), 1, text.size(), stderr); }
 
 int train_plan(const CommandLine& line, const Plan& plan) {
+  // The run goes on when nobody reads its progress any more.
+  std::signal(SIGPIPE, SIG_IGN);
   TrainOptions options;
   options.out = output_folder(line, plan);
   options.steps = line.steps;
