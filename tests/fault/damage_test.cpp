@@ -35,13 +35,13 @@ class Damage : public FaultRuns {
   // 100 cuts or 100 flips of a file of `whole` bytes, a share of them in the short form.
   std::vector<std::string> cuts(const std::string& whole) const {
     std::vector<std::string> list;
-    for (std::int64_t i = 0; i < 100; i += stride(25)) list.push_back(whole.substr(0, whole.size() * static_cast<std::size_t>(i) / 100));
+    for (std::int64_t i = 0; i < 100; i += stride(49)) list.push_back(whole.substr(0, whole.size() * static_cast<std::size_t>(i) / 100));
     return list;
   }
   std::vector<std::string> flips(const std::string& whole, std::uint32_t seed) const {
     std::mt19937 random(seed);
     std::vector<std::string> list;
-    for (std::int64_t i = 0; i < 100; i += stride(25)) {
+    for (std::int64_t i = 0; i < 100; i += stride(49)) {
       std::string hurt = whole;
       char& byte = hurt[random() % hurt.size()];
       byte = static_cast<char>(byte ^ (1 << random() % 8));
@@ -242,7 +242,7 @@ TEST_F(Damage, checkpoints_that_cannot_be_listed_or_read) {
   fresh_copy();
   const std::int64_t reads = static_cast<std::int64_t>(calls_of(train("hurt", 2, "--resume"), "read,open", kNewest).size());
   std::int64_t injected = 0;
-  for (std::int64_t call = 1; call <= reads; call += stride(20), ++injected) {
+  for (std::int64_t call = 1; call <= reads; call += stride(30), ++injected) {
     fresh_copy();
     const Ended ended = launch({train("hurt", 2, "--resume"), std::string("read,open ") + kNewest + " " + std::to_string(call) + " fail:EIO"});
     EXPECT_EQ(ended.status, 0) << ended.output;

@@ -33,7 +33,7 @@ class Table : public ::testing::Environment {
     }
     std::printf("%zu kinds, %lld faults\n", rows().size(), static_cast<long long>(all));
     const ::testing::UnitTest& tests = *::testing::UnitTest::GetInstance();
-    if (tests.test_to_run_count() == tests.total_test_count()) EXPECT_GE(rows().size(), kKindsAtLeast);
+    EXPECT_TRUE(tests.test_to_run_count() < tests.total_test_count() || rows().size() >= kKindsAtLeast);
   }
 };
 
