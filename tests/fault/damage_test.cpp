@@ -35,13 +35,13 @@ class Damage : public FaultRuns {
   // 100 cuts or 100 flips of a file of `whole` bytes, a share of them in the short form.
   std::vector<std::string> cuts(const std::string& whole) const {
     std::vector<std::string> list;
-    for (std::int64_t i = 0; i < 100; i += stride(49)) list.push_back(whole.substr(0, whole.size() * static_cast<std::size_t>(i) / 100));
+    for (std::int64_t i = 0; i < 100; i += stride(50)) list.push_back(whole.substr(0, whole.size() * static_cast<std::size_t>(i) / 100));
     return list;
   }
   std::vector<std::string> flips(const std::string& whole, std::uint32_t seed) const {
     std::mt19937 random(seed);
     std::vector<std::string> list;
-    for (std::int64_t i = 0; i < 100; i += stride(49)) {
+    for (std::int64_t i = 0; i < 100; i += stride(50)) {
       std::string hurt = whole;
       char& byte = hurt[random() % hurt.size()];
       byte = static_cast<char>(byte ^ (1 << random() % 8));

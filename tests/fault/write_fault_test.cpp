@@ -85,7 +85,7 @@ TEST_F(WriteFaults, errors_at_each_call_of_a_checkpoint) {
     const std::string fail = std::string("fail:") + error, at = std::string(error) + " at ";
     at_each(calls, {"open"}, 1, fail, stride(5), at + "open", kEnds);
     at_each(calls, {"write"}, 1, fail, stride(40), at + "write", kEnds);
-    at_each(calls, {"sync"}, 1, fail, stride(2), at + "fsync, files and folders", kEnds);
+    at_each(calls, {"sync"}, 1, fail, stride(3), at + "fsync, files and folders", kEnds);
     at_each(calls, {"rename"}, 1, fail, stride(1), at + "rename", kEnds + "; of an old checkpoint: goes on");
     at_each(calls, {"mkdir"}, 1, fail, stride(1), at + "mkdir", kEnds);
   }
