@@ -74,7 +74,7 @@ Result<std::unique_ptr<Kernel>> prepare(const KernelSpec& spec, const Bindings& 
   try {
     return std::visit(Maker{bindings, target}, spec);
   } catch (const cpu::NoExecutableMemory&) {
-    return Error{str(Code::memory_not_mapped), "cannot map memory for generated code: the system refuses memory that may be executed",
+    return Error{str(Code::memory_not_mapped), "cannot map memory for generated code: the system refuses it, or that it be executed",
                  "free memory, raise its limit (`ulimit -v`), or allow this program executable memory"};
   }
 }

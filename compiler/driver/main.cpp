@@ -33,12 +33,7 @@ int run_verb(const CommandLine& line) {
   return 1;
 }
 
-}  // namespace
-
-int main(int argc, char** argv) {
-  open_standard_streams();
-  // A limit on file sizes is then a failed write with an error of its own, not a death in the middle of a checkpoint.
-  std::signal(SIGXFSZ, SIG_IGN);
+int run(int argc, char** argv) {
   if (argc < 2 || !std::strcmp(argv[1], "--help") || !std::strcmp(argv[1], "-h")) {
     CommandLine help;
     help.verb = "help";
@@ -49,10 +44,17 @@ int main(int argc, char** argv) {
     return 0;
   }
   Result<CommandLine> line = parse_command_line(argc, argv);
-  if (!line) return fail(line.error());
+  return line ? run_verb(*line) : fail(line.error());
+}
 
+}  // namespace
+
+int main(int argc, char** argv) {
+  open_standard_streams();
+  // A limit on file sizes is then a failed write with an error of its own, not a death in the middle of a checkpoint.
+  std::signal(SIGXFSZ, SIG_IGN);
   try {
-    const int status = run_verb(*line);
+    const int status = run(argc, argv);
     errno = 0;
     if (status == 0 && (std::fflush(stdout) != 0 || std::ferror(stdout)))
       return fail({str(Code::run_not_writable), std::string("cannot write the output: ") + std::strerror(errno ? errno : EIO), "make room where it goes"});

@@ -17,7 +17,7 @@ bool same_view(const std::vector<ViewGroup>& a, const std::vector<ViewGroup>& b)
 
 class Emission {
  public:
-  Emission(Nodes& nodes, const Program& program, std::vector<Kernel>& kernels)
+  Emission(Nodes& nodes, const NodeProgram& program, std::vector<FusedKernel>& kernels)
       : nodes_(nodes), program_(program), kernels_(kernels), model_(nodes.model()) {}
 
   Graph run() {
@@ -35,7 +35,7 @@ class Emission {
   }
 
  private:
-  static int first_node(const Kernel& kernel) { return kernel.node >= 0 ? kernel.node : kernel.roots.front(); }
+  static int first_node(const FusedKernel& kernel) { return kernel.node >= 0 ? kernel.node : kernel.roots.front(); }
 
   // ---- Tensors ----
   std::string value_name(OpId op) const {
@@ -292,7 +292,7 @@ class Emission {
   }
 
   // ---- Steps ----
-  void choose_inner(Kernel& kernel) {
+  void choose_inner(FusedKernel& kernel) {
     if (kernel.inner) return;
     const AxisList reduced = kernel.reduced.value_or(AxisList{});
     const AxisList& loop = kernel.loop;
@@ -307,7 +307,7 @@ class Emission {
   }
 
   void emit(int k) {
-    Kernel& kernel = kernels_[k];
+    FusedKernel& kernel = kernels_[k];
     graph_.steps.emplace_back();
     step_ = &graph_.steps.back();
     step_->kind = kernel.kind;
@@ -351,7 +351,7 @@ class Emission {
     for (int x : node.in) operand(x);
   }
 
-  void heavy(const Kernel& kernel) {
+  void heavy(const FusedKernel& kernel) {
     const Node& node = nodes_[kernel.node];
     step_->op = node.step_op;
     step_->dot = node.step_dot;
@@ -396,7 +396,7 @@ class Emission {
     program.code = std::move(kept);
   }
 
-  void describe(const Kernel& kernel) {
+  void describe(const FusedKernel& kernel) {
     int main = kernel.node;
     if (!step_->outputs.empty()) step_->name = graph_.tensors[step_->outputs.front().index()].name;
     // The last value that is not a parameter's gradient says best what a map is about.
@@ -411,8 +411,8 @@ class Emission {
   }
 
   Nodes& nodes_;
-  const Program& program_;
-  std::vector<Kernel>& kernels_;
+  const NodeProgram& program_;
+  std::vector<FusedKernel>& kernels_;
   const Model& model_;
   Graph graph_;
   std::vector<std::optional<TensorId>> tensor_;
@@ -430,7 +430,7 @@ class Emission {
 
 }  // namespace
 
-Graph emit_steps(Nodes& nodes, const Program& program, std::vector<Kernel>& kernels) {
+Graph emit_steps(Nodes& nodes, const NodeProgram& program, std::vector<FusedKernel>& kernels) {
   return Emission(nodes, program, kernels).run();
 }
 

@@ -3,6 +3,7 @@
 #include <libxsmm.h>
 
 #include <cstdio>
+#include <cstdlib>
 #include <fstream>
 #include <string>
 #include <vector>
@@ -28,6 +29,13 @@ std::vector<Range> executable_ranges() {
   return ranges;
 }
 
+// LIBXSMM without memory for its table of kernels would look one up in it all the same.
+bool has_registry() {
+  libxsmm_init();
+  libxsmm_registry_info info;
+  return libxsmm_get_registry_info(&info) == EXIT_SUCCESS;
+}
+
 // Where the system refuses executable memory, LIBXSMM puts a kernel into plain memory without a word.
 bool executable(const void* function) {
   thread_local std::vector<Range> known;
@@ -45,6 +53,8 @@ bool executable(const void* function) {
 }  // namespace
 
 Gemm::Gemm(const GemmShape& shape) {
+  static const bool ready = has_registry();
+  if (!ready) throw NoExecutableMemory();
   // LIBXSMM is column-major: it computes the transpose, b before a.
   const auto m = static_cast<libxsmm_blasint>(shape.n), n = static_cast<libxsmm_blasint>(shape.m), k = static_cast<libxsmm_blasint>(shape.k);
   const auto lda = static_cast<libxsmm_blasint>(shape.ldb), ldb = static_cast<libxsmm_blasint>(shape.lda), ldc = static_cast<libxsmm_blasint>(shape.ldc);

@@ -110,24 +110,37 @@ TEST_F(Surroundings, memory_that_is_refused) {
   for (std::int64_t call = 1; call <= maps; call += stride(maps / 4 + 1), ++injected) {
     const Ended ended = launch({train("m", 2), "map anonymous " + std::to_string(call) + " fail:ENOMEM"});
     // The first few belong to a library that makes do without.
-    EXPECT_TRUE(ended.status == 0 || one_error(ended, "DSM0950")) << call << " of " << maps;
+    EXPECT_TRUE(ended.status == 0 || one_error(ended, "DSM0950")) << call << " of " << maps << ": " << ended.status << ended.output;
     EXPECT_TRUE(resumes("m", 2));
     discard("m");
   }
   note("ENOMEM at a mapping", injected, "one error; nothing is left half done");
-  injected = 0;
-  for (const std::int64_t megabytes : {30, 60, 100, 200}) {
-    const auto limit = [megabytes] {
-      const rlimit bytes = {static_cast<rlim_t>(megabytes) << 20, static_cast<rlim_t>(megabytes) << 20};
-      setrlimit(RLIMIT_AS, &bytes);
-    };
-    const Ended ended = launch({train("m", 8), "", limit});
-    EXPECT_TRUE((ended.status == 0 && result("m") == undisturbed(8)) || ended.status == 127 || one_error(ended, "DSM0950") || one_error(ended, "DSM0955"))
-        << megabytes << " MB: " << ended.status << ended.output;
-    discard("m");
-    ++injected;
+}
+
+std::function<void()> address_space(std::int64_t kibibytes) {
+  return [kibibytes] {
+    const rlimit limit = {static_cast<rlim_t>(kibibytes) << 10, static_cast<rlim_t>(kibibytes) << 10};
+    setrlimit(RLIMIT_AS, &limit);
+  };
+}
+
+// From the least address space in which dsc begins at all, to what a run needs.
+TEST_F(Surroundings, address_space_that_is_limited) {
+  std::int64_t too_small = 1 << 10, enough = 1 << 20;
+  while (enough - too_small > 100) {
+    const std::int64_t middle = (too_small + enough) / 2;
+    (launch({"--version", "", address_space(middle)}).status == 0 ? enough : too_small) = middle;
   }
-  note("address space limited", injected, "one error, or the same bits where it suffices");
+  std::int64_t refused = 0, ended = 0;
+  for (std::int64_t limit = enough; ended < 2; limit += full_campaign() ? 1000 : 12000) {
+    const Ended run = launch({train("m", 8), "", address_space(limit)});
+    EXPECT_TRUE(run.status == 0 || one_error(run, "DSM0950") || one_error(run, "DSM0955")) << limit << " KiB: " << run.status << run.output;
+    EXPECT_TRUE(run.status != 0 || undisturbed_result("m", 8));
+    ASSERT_LT(limit, enough + (1 << 20)) << "no limit lets it end";
+    ++(run.status == 0 ? ended : refused);
+    discard("m");
+  }
+  note("address space limited", refused, "one error");
 }
 
 TEST_F(Surroundings, threads_that_are_refused) {

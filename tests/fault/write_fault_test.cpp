@@ -57,7 +57,8 @@ class WriteFaults : public FaultRuns {
       EXPECT_EQ(ended.status, 0) << action << " at " << call.name << " " << call.path << ": " << ended.output;
       EXPECT_TRUE(undisturbed_result(out, ranks)) << action << " at " << call.name << " " << call.path;
     } else {
-      EXPECT_TRUE(one_error(ended, code)) << action << " at " << call.name << " " << call.path;
+      // A disk that stays full may let the checkpoint pass and refuse the next line of metrics.
+      EXPECT_TRUE(one_error(ended, code) || (!plus.empty() && one_error(ended, "DSM0952"))) << action << " at " << call.name << " " << call.path << ended.output;
     }
     EXPECT_TRUE(resumes(out, ranks)) << action << " at " << call.name << " " << call.path;
     discard(out);
