@@ -62,23 +62,28 @@ struct WholeLine {
   bool trained = false;  // a training step's, not a validation's
 };
 
-// The lines of a file that can be read as figures of a step.
-std::vector<WholeLine> whole_lines(const std::filesystem::path& path) {
+// The lines of a file that can be read as figures of a step; none where there is no file.
+Result<std::vector<WholeLine>> whole_lines(const std::filesystem::path& path) {
   std::vector<WholeLine> lines;
+  errno = 0;
   std::ifstream in(path);
+  if (!in && errno == ENOENT) return lines;
   for (std::string line; std::getline(in, line);) {
     const nlohmann::json entry = nlohmann::json::parse(line, nullptr, false);
     const auto step = entry.is_object() ? entry.find("step") : entry.end();
     if (step == entry.end() || !step->is_number_integer() || entry.contains("loss") == entry.contains("val_loss")) continue;
     lines.push_back({line, step->get<std::int64_t>(), entry.contains("loss")});
   }
+  // What cannot be read now must not be replaced by what could.
+  if (!in.eof() || in.bad())
+    return Error{str(Code::run_not_writable), "cannot read " + path.string() + ": " + std::strerror(errno ? errno : EIO),
+                 "check the file; without it (remove it) the run goes on, its earlier figures lost"};
   return lines;
 }
 
 // Those in order up to a step, and how many training steps they hold. A step's number may be damaged too: one that runs
 // ahead of the line behind it is left out.
-std::pair<std::string, std::int64_t> lines_through(const std::filesystem::path& path, std::int64_t keep_through) {
-  const std::vector<WholeLine> lines = whole_lines(path);
+std::pair<std::string, std::int64_t> lines_through(const std::vector<WholeLine>& lines, std::int64_t keep_through) {
   std::string text;
   std::int64_t newest = 0, steps = 0;
   for (auto line = lines.begin(); line != lines.end(); ++line) {
@@ -102,7 +107,9 @@ int opened(const std::filesystem::path& path) {
 }  // namespace
 
 Result<MetricsFile> MetricsFile::open(const std::filesystem::path& path, std::int64_t keep_through) {
-  const auto [kept, steps] = lines_through(path, keep_through);
+  const Result<std::vector<WholeLine>> lines = whole_lines(path);
+  if (!lines) return lines.error();
+  const auto [kept, steps] = lines_through(*lines, keep_through);
   const std::filesystem::path partial = path.string() + ".partial";
   const int descriptor = opened(partial);
   if (descriptor < 0) return not_writable(path, errno);

@@ -142,6 +142,15 @@ TEST_F(Damage, metrics) {
   });
 }
 
+TEST_F(Damage, metrics_that_cannot_be_read) {
+  fresh_copy();
+  const std::string before = metrics("hurt");
+  EXPECT_TRUE(one_error(launch({train("hurt", 2, "--resume"), "read hurt/metrics.jsonl 1 fail:EIO"}), "DSM0952"));
+  EXPECT_EQ(metrics("hurt"), before);
+  EXPECT_TRUE(resumes("hurt", 2));
+  note("EIO at a read of metrics.jsonl", 1, "one error, nothing is replaced; then resumes to the same bits");
+}
+
 TEST_F(Damage, data_between_run_and_resume) {
   const std::string whole = read_file(at("text.txt"));
   const std::vector<std::string> cut = cuts(whole), flipped = flips(whole, 9);
