@@ -57,7 +57,8 @@ int main(int argc, char** argv) {
     const int status = run(argc, argv);
     errno = 0;
     if (status == 0 && (std::fflush(stdout) != 0 || std::ferror(stdout)))
-      return fail({str(Code::run_not_writable), std::string("cannot write the output: ") + std::strerror(errno ? errno : EIO), "make room where it goes"});
+      return fail({str(Code::run_not_writable), std::string("cannot write the output: ") + std::strerror(errno ? errno : EIO),
+                   "make room where it goes"});
     return status;
   } catch (const std::bad_alloc&) {
     return fail({str(Code::memory_not_mapped), "out of memory", "free memory, or raise its limit (`ulimit -v`); checkpoints stay valid"});

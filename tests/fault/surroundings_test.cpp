@@ -44,7 +44,8 @@ class Surroundings : public FaultRuns {
       const Ended ended = launch({train("s", ranks), text});
       // One that comes after the last step ends a run that is at its end.
       const bool complete = ended.status == 0 && result("s") == undisturbed(ranks);
-      EXPECT_TRUE(complete || (ended.status == status && !ended.by_signal && has(ended.output, "go on with --resume"))) << ended.status << ended.output;
+      const bool stopped = ended.status == status && !ended.by_signal && has(ended.output, "go on with --resume");
+      EXPECT_TRUE(complete || stopped) << ended.status << ended.output;
       EXPECT_NE(newest_checkpoint("s"), "no checkpoint");
       EXPECT_TRUE(resumes("s", ranks)) << text;
       discard("s");

@@ -58,7 +58,8 @@ class WriteFaults : public FaultRuns {
       EXPECT_TRUE(undisturbed_result(out, ranks)) << action << " at " << call.name << " " << call.path;
     } else {
       // A disk that stays full may let the checkpoint pass and refuse the next line of metrics.
-      EXPECT_TRUE(one_error(ended, code) || (!plus.empty() && one_error(ended, "DSM0952"))) << action << " at " << call.name << " " << call.path << ended.output;
+      EXPECT_TRUE(one_error(ended, code) || (!plus.empty() && one_error(ended, "DSM0952")))
+          << action << " at " << call.name << " " << call.path << ended.output;
     }
     EXPECT_TRUE(resumes(out, ranks)) << action << " at " << call.name << " " << call.path;
     discard(out);
