@@ -37,7 +37,8 @@ struct Bindings {
   const TrainSpec* train = nullptr;  // begin_step, control, update; outlives the kernel
 };
 
-// Everything but read_batch, which is the runtime's own. The only error is a machine that cannot run the target.
+// Everything but read_batch, which is the runtime's own. The only errors are a machine that cannot run the target, and one
+// that refuses memory for generated code.
 Result<std::unique_ptr<Kernel>> prepare(const KernelSpec& spec, const Bindings& bindings, const Target& target);
 
 // The Target of this machine: formats, tiles, and a fingerprint of library versions and instruction set. Its capacity is

@@ -2,6 +2,8 @@
 #include <algorithm>
 
 #include "compiler/support/check.h"
+#include "compiler/support/diagnostic_codes.h"
+#include "kernels/cpu/gemm.h"
 #include "kernels/cpu/kernels.h"
 #include "kernels/ops.h"
 
@@ -69,7 +71,12 @@ struct Flops {
 
 Result<std::unique_ptr<Kernel>> prepare(const KernelSpec& spec, const Bindings& bindings, const Target& target) {
   DSC_CHECK(!std::holds_alternative<ReadBatchSpec>(spec), "read_batch is not a compute kernel");
-  return std::visit(Maker{bindings, target}, spec);
+  try {
+    return std::visit(Maker{bindings, target}, spec);
+  } catch (const cpu::NoExecutableMemory&) {
+    return Error{str(Code::memory_not_mapped), "cannot map memory for generated code: the system refuses it, or that it be executed",
+                 "free memory, raise its limit (`ulimit -v`), or allow this program executable memory"};
+  }
 }
 
 double flops_of(const KernelSpec& spec) { return std::visit(Flops{}, spec); }

@@ -81,12 +81,16 @@ Status Run::start() {
   if (const std::optional<std::size_t> evaluate = program_named(plan_, "evaluate"))
     evaluator_.emplace(plan_, *evaluate, bases(arenas_), batches_.validation_windows());
   if (Status status = load_executor(); !status) return status;
-  if (Status status = save_plan(plan_, (options_.out / "plan.json").string()); !status) return status;
+  if (Status status = save_plan(plan_, (options_.out / "plan.json").string()); !status)
+    return Error{str(Code::run_not_writable), status.error().message, "make room or choose another directory with --out"};
   if (Status status = write_facts(); !status) return status;
   Result<MetricsFile> metrics = MetricsFile::open(options_.out / "metrics.jsonl", first_);
   if (!metrics) return metrics.error();
   metrics_.emplace(std::move(*metrics));
   progress_.emplace(options_.sink, first_, last_);
+  if (metrics_->missing() > 0)
+    progress_->line("metrics.jsonl lacks " + with_commas(metrics_->missing()) + " of the " + with_commas(first_) +
+                    " steps before: their lines were damaged or lost, the run itself is whole");
   return {};
 }
 
@@ -97,6 +101,7 @@ Status Run::begin_state() {
     if (!resumed) return resumed.error();
     if (*resumed) {
       for (const std::string& line : (*resumed)->lines) say(line);
+      set_aside_after(options_.out, (*resumed)->step);
       first_ = (*resumed)->step;
       position_ = (*resumed)->position;
       checkpointed_at_ = first_;
@@ -133,7 +138,7 @@ Status Run::write_facts() {
   }
   facts_.threads = executor_->threads();
   facts_.rest = resident_rest(ranges);
-  facts_.data_bytes = batches_.mapped_bytes();
+  facts_.data_bytes = batches_.data_bytes();
   return write_run_json(options_.out, plan_, facts_);
 }
 
@@ -197,6 +202,8 @@ Status Run::validate(std::int64_t step) {
 Status Run::checkpoint() {
   const std::int64_t step = state_.block().attempts;
   if (step == checkpointed_at_) return {};
+  // First the lines up to here: a run resumed from this checkpoint does not write them again.
+  if (Status status = metrics_->sync(); !status) return status;
   if (Status status = write_checkpoint(options_.out, identity_, state_, position_.first_sequence(step, train_.batch)); !status)
     return status;
   checkpointed_at_ = step;
@@ -233,7 +240,8 @@ Result<TrainOutcome> Run::steps(HeldSignals& signals) {
 Result<TrainOutcome> train(const Plan& plan, const TrainOptions& options) {
   // Held from the start, so that a signal during start-up too ends the run with a checkpoint; workers inherit it.
   HeldSignals signals;
-  if (Status status = open_run_directory(options.out, options.resume); !status) return status.error();
+  Result<RunDirectory> directory = RunDirectory::open(options.out, options.resume);
+  if (!directory) return directory.error();
   Result<Batches> batches = Batches::open(plan.contract.data, plan.contract.model.vocabulary, plan.contract.train.seed);
   if (!batches) return batches.error();
   Result<CheckpointIdentity> identity = checkpoint_identity(plan.contract, *batches);

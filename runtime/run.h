@@ -27,12 +27,12 @@ struct TrainOptions {
 };
 
 struct TrainOutcome {
-  int signal = 0;  // SIGINT or SIGTERM stopped the run after a step, with a checkpoint: the exit status is 128 + signal
+  int signal = 0;  // SIGINT, SIGTERM or SIGHUP stopped the run after a step, with a checkpoint: the exit status is 128 + signal
   std::int64_t first_step = 0, last_step = 0;  // attempts made before and after
   std::optional<double> first_loss, last_loss, validation_loss;
 };
 
-// SIGINT and SIGTERM are held back while it runs and looked at between steps.
+// SIGINT, SIGTERM and SIGHUP are held back while it runs and looked at between steps.
 Result<TrainOutcome> train(const Plan& plan, const TrainOptions& options);
 
 struct SampleOptions {

@@ -7,14 +7,18 @@ namespace dsc {
 
 HeldSignals::HeldSignals() {
   sigemptyset(&held_);
-  for (int number : {SIGINT, SIGTERM}) {
+  for (int number : {SIGINT, SIGTERM, SIGHUP}) {
     struct sigaction now = {};
     if (sigaction(number, nullptr, &now) == 0 && now.sa_handler != SIG_IGN) sigaddset(&held_, number);
   }
   pthread_sigmask(SIG_BLOCK, &held_, &before_);
 }
 
-HeldSignals::~HeldSignals() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+HeldSignals::~HeldSignals() {
+  while (arrived() != 0) {
+  }
+  pthread_sigmask(SIG_SETMASK, &before_, nullptr);
+}
 
 int HeldSignals::arrived() {
   const timespec at_once = {0, 0};

@@ -1,5 +1,6 @@
-// SIGINT and SIGTERM as something to ask for between steps: while this lives they are held back in every thread that
-// starts after it. A signal that the process ignores (a background job's SIGINT) stays ignored.
+// SIGINT, SIGTERM and SIGHUP as something to ask for between steps: while this lives they are held back in every thread
+// that starts after it, and one that nobody asked for ends with it: the run is at its end then. A signal that the process
+// ignores (a background job's SIGINT) stays ignored.
 #pragma once
 
 #include <csignal>

@@ -1,6 +1,7 @@
 // dsc train FILE, dsc run PLAN, dsc sample DIR, dsc export DIR
 #include <unistd.h>
 
+#include <csignal>
 #include <cstdio>
 #include <filesystem>
 
@@ -26,6 +27,9 @@ fs::path output_folder(const CommandLine& line, const Plan& plan) {
 }
 
 void write_stderr(std::string_view text) { std::fwrite(text.data(), 1, text.size(), stderr); }
+
+// A run goes on when nobody reads its progress any more.
+void outlive_readers() { std::signal(SIGPIPE, SIG_IGN); }
 
 int train_plan(const CommandLine& line, const Plan& plan) {
   TrainOptions options;
@@ -67,6 +71,7 @@ Result<Plan> plan_of_run(const std::string& dir) {
 }  // namespace
 
 int verb_train(const CommandLine& line) {
+  outlive_readers();
   if (line.device == "cuda")
     return fail({str(Code::no_such_device), "--device cuda: this build of dsc runs on the CPU alone", "--device cpu, or --device auto"});
   CheckOptions check = check_options(line);
@@ -88,6 +93,7 @@ int verb_train(const CommandLine& line) {
 }
 
 int verb_run(const CommandLine& line) {
+  outlive_readers();
   Result<Plan> plan = load_plan(line.arguments.front());
   if (!plan) return fail(plan.error());
   if (plan->programs.empty() || plan->programs.front().name != "step")

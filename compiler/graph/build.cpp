@@ -163,10 +163,10 @@ bool rounds_gradient(const Model& model, OpId id) {
   return op.rounded && op.type == ValueType::real && !is_parameter_view(model, id);
 }
 
-Program build_program(Nodes& nodes, Purpose purpose) {
+NodeProgram build_program(Nodes& nodes, Purpose purpose) {
   const Model& model = nodes.model();
   Derivation d = derive(model, purpose);
-  Program program;
+  NodeProgram program;
   program.parameter_nodes.assign(model.parameters.size(), -1);
   program.parameter_gradients.resize(model.parameters.size());
   build_forward(nodes, d, program);
@@ -198,8 +198,8 @@ Program build_program(Nodes& nodes, Purpose purpose) {
 
 Graph build_graph(const Model& model, DType activation, Purpose purpose, const FusionOptions& options) {
   Nodes nodes(model, activation);
-  Program program = build_program(nodes, purpose);
-  std::vector<Kernel> kernels = fuse(nodes, program, options);
+  NodeProgram program = build_program(nodes, purpose);
+  std::vector<FusedKernel> kernels = fuse(nodes, program, options);
   Graph graph = emit_steps(nodes, program, kernels);
   std::string violation = verify_graph(graph, model);
   DSC_CHECK(violation.empty(), violation);

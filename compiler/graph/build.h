@@ -13,7 +13,7 @@ struct FusionOptions {
 };
 
 // One step in the making: the nodes it computes, in order.
-struct Kernel {
+struct FusedKernel {
   StepKind kind = StepKind::map;
   int node = -1;           // product: its dot; heavy: its node
   std::vector<int> roots;  // map, product: what it computes that may be stored
@@ -33,12 +33,12 @@ struct Recomputed {
 std::vector<Recomputed> recompute(Nodes& nodes, const std::vector<bool>& live, const std::function<std::vector<int>(int root)>& bases);
 
 // In program order. Sets `root`, `adds_rows` and `absorbed` of nodes, and `output` of all that is read by another kernel.
-std::vector<Kernel> fuse(Nodes& nodes, const Program& program, const FusionOptions& options);
+std::vector<FusedKernel> fuse(Nodes& nodes, const NodeProgram& program, const FusionOptions& options);
 
 // What `fuse` and `emit_steps` both walk: the arithmetic of one kernel stops at these.
 bool is_boundary(const Node& node);
 
-Graph emit_steps(Nodes& nodes, const Program& program, std::vector<Kernel>& kernels);
+Graph emit_steps(Nodes& nodes, const NodeProgram& program, std::vector<FusedKernel>& kernels);
 
 Graph build_graph(const Model& model, DType activation, Purpose purpose, const FusionOptions& options);
 

@@ -17,7 +17,7 @@ bool same_view(const std::vector<ViewGroup>& a, const std::vector<ViewGroup>& b)
 
 class Emission {
  public:
-  Emission(Nodes& nodes, const Program& program, std::vector<Kernel>& kernels)
+  Emission(Nodes& nodes, const NodeProgram& program, std::vector<FusedKernel>& kernels)
       : nodes_(nodes), program_(program), kernels_(kernels), model_(nodes.model()) {}
 
   Graph run() {
@@ -35,7 +35,7 @@ class Emission {
   }
 
  private:
-  static int first_node(const Kernel& kernel) { return kernel.node >= 0 ? kernel.node : kernel.roots.front(); }
+  static int first_node(const FusedKernel& kernel) { return kernel.node >= 0 ? kernel.node : kernel.roots.front(); }
 
   // ---- Tensors ----
   std::string value_name(OpId op) const {
@@ -296,7 +296,7 @@ class Emission {
   }
 
   // ---- Steps ----
-  void choose_inner(Kernel& kernel) {
+  void choose_inner(FusedKernel& kernel) {
     if (kernel.inner) return;
     const AxisList reduced = kernel.reduced.value_or(AxisList{});
     const AxisList& loop = kernel.loop;
@@ -311,7 +311,7 @@ class Emission {
   }
 
   void emit(int k) {
-    Kernel& kernel = kernels_[k];
+    FusedKernel& kernel = kernels_[k];
     graph_.steps.emplace_back();
     step_ = &graph_.steps.back();
     step_->kind = kernel.kind;
@@ -355,7 +355,7 @@ class Emission {
     for (int x : node.in) operand(x);
   }
 
-  void heavy(const Kernel& kernel) {
+  void heavy(const FusedKernel& kernel) {
     const Node& node = nodes_[kernel.node];
     step_->op = node.step_op;
     step_->dot = node.step_dot;
@@ -400,7 +400,7 @@ class Emission {
     program.code = std::move(kept);
   }
 
-  void describe(const Kernel& kernel) {
+  void describe(const FusedKernel& kernel) {
     int main = kernel.node;
     if (!step_->outputs.empty()) step_->name = graph_.tensors[step_->outputs.front().index()].name;
     // The last value that is not a parameter's gradient, nor computed again beside it, says best what a map is about.
@@ -421,8 +421,8 @@ class Emission {
   }
 
   Nodes& nodes_;
-  const Program& program_;
-  std::vector<Kernel>& kernels_;
+  const NodeProgram& program_;
+  std::vector<FusedKernel>& kernels_;
   const Model& model_;
   Graph graph_;
   std::vector<std::optional<TensorId>> tensor_;
@@ -440,7 +440,7 @@ class Emission {
 
 }  // namespace
 
-Graph emit_steps(Nodes& nodes, const Program& program, std::vector<Kernel>& kernels) {
+Graph emit_steps(Nodes& nodes, const NodeProgram& program, std::vector<FusedKernel>& kernels) {
   return Emission(nodes, program, kernels).run();
 }
 

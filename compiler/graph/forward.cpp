@@ -43,7 +43,7 @@ std::optional<MapOpcode> pointwise_opcode(OpKind kind) {
 struct Forward {
   Nodes& nodes;
   Derivation& d;
-  Program& program;
+  NodeProgram& program;
   const Model& model = nodes.model();
 
   int value(OpId op) const { return d.value[op.index()]; }
@@ -261,7 +261,7 @@ struct Forward {
 
 }  // namespace
 
-void build_forward(Nodes& nodes, Derivation& d, Program& program) {
+void build_forward(Nodes& nodes, Derivation& d, NodeProgram& program) {
   const Model& model = nodes.model();
   Forward forward{nodes, d, program};
   auto build = [&](std::size_t i) {

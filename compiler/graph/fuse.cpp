@@ -38,10 +38,10 @@ struct Cone {
 
 class Fusion {
  public:
-  Fusion(Nodes& nodes, const Program& program, const FusionOptions& options)
+  Fusion(Nodes& nodes, const NodeProgram& program, const FusionOptions& options)
       : nodes_(nodes), program_(program), options_(options), model_(nodes.model()) {}
 
-  std::vector<Kernel> run() {
+  std::vector<FusedKernel> run() {
     find_live();
     absorb_rounds();
     seen_.assign(nodes_.size(), -1);
@@ -216,7 +216,7 @@ class Fusion {
     switch (node.kind) {
       case NodeKind::heavy:
       case NodeKind::dot: {
-        Kernel kernel;
+        FusedKernel kernel;
         kernel.kind = node.kind == NodeKind::dot ? StepKind::product : node.step;
         kernel.node = id;
         kernels_.push_back(std::move(kernel));
@@ -319,7 +319,7 @@ class Fusion {
 
   // Whether root `id` can be computed in map `k`; if so the map's inner and reduced axes become what it needs.
   bool join_map(int k, int id, const Cone& cone) {
-    Kernel& kernel = kernels_[k];
+    FusedKernel& kernel = kernels_[k];
     const Node& node = nodes_[id];
     if (!without(cone.loop, kernel.loop).empty()) return false;
     std::optional<AxisList> inner = kernel.inner, reduced = kernel.reduced;
@@ -352,14 +352,14 @@ class Fusion {
   }
 
   Nodes& nodes_;
-  const Program& program_;
+  const NodeProgram& program_;
   const FusionOptions& options_;
   const Model& model_;
   std::vector<bool> live_;
   std::vector<std::pair<int, int>> absorbed_into_;  // (round, result), ascending
   std::vector<int> seen_;
   int epoch_ = -1;
-  std::vector<Kernel> kernels_;
+  std::vector<FusedKernel> kernels_;
   std::vector<int> kernel_of_, last_reader_;
   int last_map_ = -1;
   std::vector<Recomputed> recomputed_;
@@ -367,7 +367,7 @@ class Fusion {
 
 }  // namespace
 
-std::vector<Kernel> fuse(Nodes& nodes, const Program& program, const FusionOptions& options) {
+std::vector<FusedKernel> fuse(Nodes& nodes, const NodeProgram& program, const FusionOptions& options) {
   return Fusion(nodes, program, options).run();
 }
 

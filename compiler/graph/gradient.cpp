@@ -20,7 +20,7 @@ struct Contribution {
 struct Backward {
   Nodes& nodes;
   Derivation& d;
-  Program& program;
+  NodeProgram& program;
   const Model& model = nodes.model();
   std::vector<std::vector<Contribution>> contributions{};  // by op, users descending
   std::vector<std::vector<OpId>> parameter_ops{};          // by parameter: its `parameter` ops met so far
@@ -429,7 +429,7 @@ struct Backward {
 
 }  // namespace
 
-void build_backward(Nodes& nodes, Derivation& d, Program& program) {
+void build_backward(Nodes& nodes, Derivation& d, NodeProgram& program) {
   const Model& model = nodes.model();
   Backward backward{.nodes = nodes, .d = d, .program = program};
   backward.contributions.resize(model.ops.size());

@@ -126,14 +126,14 @@ class Nodes {
 };
 
 // Forward, and in train backward; what the graph must store.
-struct Program {
+struct NodeProgram {
   std::optional<int> loss, logits;
   std::vector<int> parameter_nodes;                   // by ParameterId, -1: not used
   std::vector<std::vector<int>> parameter_gradients;  // by ParameterId, by segment ascending
   int tokens = -1, targets = -1, seed = -1;
   int backward_begin = 0;                             // the first node whose steps are not the forward pass
 };
-Program build_program(Nodes& nodes, Purpose purpose);
+NodeProgram build_program(Nodes& nodes, Purpose purpose);
 
 // ---- Shared by forward.cpp and gradient.cpp -----------------------------------------------------------------------------
 struct LossTerm {
@@ -155,7 +155,7 @@ bool is_differentiable_operand(const Op& op, std::size_t operand);
 bool is_parameter_view(const Model& model, OpId op);
 // True where the gradient of op's value is rounded.
 bool rounds_gradient(const Model& model, OpId op);
-void build_forward(Nodes& nodes, Derivation& derivation, Program& program);
-void build_backward(Nodes& nodes, Derivation& derivation, Program& program);
+void build_forward(Nodes& nodes, Derivation& derivation, NodeProgram& program);
+void build_backward(Nodes& nodes, Derivation& derivation, NodeProgram& program);
 
 }  // namespace dsc

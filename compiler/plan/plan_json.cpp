@@ -467,15 +467,18 @@ Result<Plan> load_plan(const std::string& path) {
 
 Status save_plan(const Plan& plan, const std::string& path) {
   std::string text = to_json(plan), partial = path + ".partial";
-  int file = ::open(partial.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+  int file = -1;
+  do file = ::open(partial.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+  while (file < 0 && errno == EINTR);
   if (file < 0) return cannot("write", path, errno);
   int number = 0;
   for (std::size_t done = 0; done < text.size() && number == 0;) {
     ssize_t n = ::write(file, text.data() + done, text.size() - done);
-    if (n < 0 && errno != EINTR) number = errno;
+    if (n <= 0 && !(n < 0 && errno == EINTR)) number = n < 0 ? errno : ENOSPC;
     if (n > 0) done += static_cast<std::size_t>(n);
   }
-  if (number == 0 && ::fsync(file) != 0) number = errno;
+  while (number == 0 && ::fsync(file) != 0)
+    if (errno != EINTR) number = errno;
   ::close(file);
   if (number == 0 && ::rename(partial.c_str(), path.c_str()) != 0) number = errno;
   if (number == 0) return {};

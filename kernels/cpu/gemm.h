@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <new>
 
 #include "compiler/support/dtype.h"
 
@@ -16,6 +17,9 @@ struct GemmShape {
   std::int64_t m = 0, n = 0, k = 0, lda = 0, ldb = 0, ldc = 0;
   bool a_transposed = false, accumulate = false;
 };
+
+// Thrown where the system gives no memory that may be executed; prepare() makes an error of it.
+struct NoExecutableMemory : std::bad_alloc {};
 
 class Gemm {
  public:

@@ -31,8 +31,11 @@ struct CheckpointEntry {
   std::int64_t step = 0;  // attempts made
   std::filesystem::path path;
 };
-// Those of a run directory, newest first, whether or not they can be read.
-std::vector<CheckpointEntry> list_checkpoints(const std::filesystem::path& run_dir);
+// Those of a run directory, newest first, whether or not they can be read. An error where the folder is there and cannot
+// be listed: taking that for none would begin the run again.
+Result<std::vector<CheckpointEntry>> list_checkpoints(const std::filesystem::path& run_dir);
+// Renames those of later steps, which a resume passed over, to step-XXXXXXXX.damaged: they no longer count among those kept.
+void set_aside_after(const std::filesystem::path& run_dir, std::int64_t step);
 
 // Writes the state at step state.block().attempts, of which `consumed` sequences were read so far in all, then deletes
 // the oldest but contract.train.checkpoint_keep (0: none). An error leaves the older ones untouched.

@@ -91,18 +91,21 @@ Status publish(const fs::path& checkpoints, const fs::path& temporary, const fs:
 void delete_oldest(const fs::path& run_dir, std::int64_t step, std::int64_t keep) {
   if (keep <= 0) return;
   std::int64_t seen = 0;
-  for (const CheckpointEntry& entry : list_checkpoints(run_dir)) {
-    if (entry.step > step) continue;  // left by a run that was resumed from before it
+  Result<std::vector<CheckpointEntry>> entries = list_checkpoints(run_dir);
+  if (!entries) return;  // all the more are kept
+  for (const CheckpointEntry& entry : *entries) {
+    if (entry.step > step) continue;  // passed over, and could not be set aside
     if (++seen > keep) discard(run_dir / "checkpoints", entry.path);
   }
 }
 
 }  // namespace
 
-std::vector<CheckpointEntry> list_checkpoints(const fs::path& run_dir) {
+Result<std::vector<CheckpointEntry>> list_checkpoints(const fs::path& run_dir) {
   std::vector<CheckpointEntry> entries;
   std::error_code trouble;
   fs::directory_iterator it(run_dir / "checkpoints", trouble);
+  if (trouble == std::errc::no_such_file_or_directory) return entries;
   for (; !trouble && it != fs::directory_iterator(); it.increment(trouble)) {
     std::string name = it->path().filename().string();
     std::int64_t step = 0;
@@ -111,8 +114,23 @@ std::vector<CheckpointEntry> list_checkpoints(const fs::path& run_dir) {
     if (error == std::errc() && end == name.data() + name.size() && step >= 0 && name == folder_name(step))
       entries.push_back({step, it->path()});
   }
+  if (trouble)
+    return Error{str(Code::checkpoint_damaged), "cannot list " + (run_dir / "checkpoints").string() + ": " + trouble.message(),
+                 "check the folder and its permissions, then try again"};
   std::sort(entries.begin(), entries.end(), [](const CheckpointEntry& a, const CheckpointEntry& b) { return a.step > b.step; });
   return entries;
+}
+
+void set_aside_after(const fs::path& run_dir, std::int64_t step) {
+  Result<std::vector<CheckpointEntry>> entries = list_checkpoints(run_dir);
+  if (!entries) return;
+  for (const CheckpointEntry& entry : *entries) {
+    if (entry.step <= step) continue;
+    std::error_code trouble;
+    fs::path aside = entry.path.string() + ".damaged";
+    remove_quietly(aside);
+    fs::rename(entry.path, aside, trouble);
+  }
 }
 
 Status write_checkpoint(const fs::path& run_dir, const CheckpointIdentity& identity, const TrainingState& state,

@@ -10,6 +10,23 @@
 #include <cstring>
 
 namespace dsc {
+namespace {
+
+int opened(const std::filesystem::path& path, int flags) {
+  int fd = -1;
+  do fd = ::open(path.c_str(), flags, 0666);
+  while (fd < 0 && errno == EINTR);
+  return fd;
+}
+
+// 0, or what failed.
+int sync(int fd) {
+  while (::fsync(fd) != 0)
+    if (errno != EINTR) return errno;
+  return 0;
+}
+
+}  // namespace
 
 Error cannot_write(Code code, const std::filesystem::path& path, int error_number) {
   return {str(code), "cannot write " + path.string() + ": " + std::strerror(error_number),
@@ -29,7 +46,7 @@ DurableFile::~DurableFile() {
 }
 
 Result<DurableFile> DurableFile::create(const std::filesystem::path& path, Code code) {
-  int fd = ::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+  int fd = opened(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC);
   if (fd < 0) return cannot_write(code, path, errno);
   return DurableFile(path, fd, code);
 }
@@ -39,7 +56,7 @@ Status DurableFile::write(const void* data, std::size_t bytes) {
   while (bytes > 0) {
     ssize_t put = ::write(descriptor_, at, std::min<std::size_t>(bytes, 1 << 26));
     if (put < 0 && errno == EINTR) continue;
-    if (put < 0) return cannot_write(code_, path_, errno);
+    if (put <= 0) return cannot_write(code_, path_, put < 0 ? errno : ENOSPC);
     at += put;
     bytes -= static_cast<std::size_t>(put);
   }
@@ -48,19 +65,20 @@ Status DurableFile::write(const void* data, std::size_t bytes) {
 
 Status DurableFile::close() {
   int fd = std::exchange(descriptor_, -1);
-  int failed = ::fsync(fd) != 0 ? errno : 0;
-  if (::close(fd) != 0 && failed == 0) failed = errno;
+  int failed = sync(fd);
+  // An interrupted close has closed all the same.
+  if (::close(fd) != 0 && failed == 0 && errno != EINTR) failed = errno;
   if (failed != 0) return cannot_write(code_, path_, failed);
   return {};
 }
 
 Status sync_folder(const std::filesystem::path& path, Code code) {
-  int fd = ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  int fd = opened(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (fd < 0) return cannot_write(code, path, errno);
   // Some file systems cannot sync a folder and say EINVAL; there is nothing more to be done then.
-  int failed = ::fsync(fd) != 0 && errno != EINVAL ? errno : 0;
+  int failed = sync(fd);
   ::close(fd);
-  if (failed != 0) return cannot_write(code, path, failed);
+  if (failed != 0 && failed != EINVAL) return cannot_write(code, path, failed);
   return {};
 }
 

@@ -117,11 +117,12 @@ Status load_all(const CheckpointReader& reader, TrainingState& state) {
 
 Result<std::optional<Resumed>> resume(const std::filesystem::path& run_dir, const CheckpointIdentity& identity,
                                       TrainingState& state) {
-  std::vector<CheckpointEntry> entries = list_checkpoints(run_dir);
-  if (entries.empty()) return std::optional<Resumed>();
+  Result<std::vector<CheckpointEntry>> entries = list_checkpoints(run_dir);
+  if (!entries) return entries.error();
+  if (entries->empty()) return std::optional<Resumed>();
   Resumed resumed;
   Manifest is = describe(identity);
-  for (const CheckpointEntry& entry : entries) {
+  for (const CheckpointEntry& entry : *entries) {
     Result<CheckpointReader> reader = CheckpointReader::open(entry);
     if (!reader) {
       resumed.lines.push_back(passed_over(entry, reader.error()));
@@ -145,11 +146,12 @@ Result<std::optional<Resumed>> resume(const std::filesystem::path& run_dir, cons
 }
 
 Result<Resumed> load_parameters(const std::filesystem::path& run_dir, const Contract& contract, TrainingState& state) {
-  std::vector<CheckpointEntry> entries = list_checkpoints(run_dir);
-  if (entries.empty()) return no_checkpoint(run_dir);
+  Result<std::vector<CheckpointEntry>> entries = list_checkpoints(run_dir);
+  if (!entries) return entries.error();
+  if (entries->empty()) return no_checkpoint(run_dir);
   Resumed resumed;
   Manifest is = describe({contract, {}, {}});
-  for (const CheckpointEntry& entry : entries) {
+  for (const CheckpointEntry& entry : *entries) {
     Result<CheckpointReader> reader = CheckpointReader::open(entry);
     Status loaded = reader ? same_model(reader->manifest(), is) : Status(reader.error());
     if (reader && !loaded) return loaded.error();

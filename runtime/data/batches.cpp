@@ -145,7 +145,7 @@ Result<std::vector<DataFingerprint>> Batches::validation_fingerprints() {
   return validation_prints_;
 }
 
-std::int64_t Batches::mapped_bytes() const {
+std::int64_t Batches::data_bytes() const {
   std::int64_t bytes = 0;
   for (const TokenFiles* files : {&train_, &validation_})
     for (const TokenFile& file : files->files()) bytes += file.bytes;

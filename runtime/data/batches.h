@@ -61,8 +61,8 @@ class Batches {
   Result<std::vector<DataFingerprint>> train_fingerprints();
   Result<std::vector<DataFingerprint>> validation_fingerprints();  // of a source of its own; else empty
 
-  // Bytes of all mapped files, for the list of what lies outside the arenas.
-  std::int64_t mapped_bytes() const;
+  // Bytes of all files, for run.json.
+  std::int64_t data_bytes() const;
 
  private:
   Status read_window(const TokenFiles& files, std::int64_t window, std::int32_t* tokens, std::int32_t* targets) const;

@@ -4,6 +4,7 @@
 #include <llvm/Support/SHA256.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <vector>
@@ -17,7 +18,9 @@ Result<std::string> sha256_of(const TokenFile& file) {
   std::vector<std::uint8_t> block(1 << 20);
   std::int64_t at = 0;
   while (at < file.bytes) {
-    ssize_t got = pread(file.descriptor, block.data(), block.size(), at);
+    // No more than it had when it was opened, should it be growing.
+    const auto want = std::min(block.size(), static_cast<std::size_t>(file.bytes - at));
+    ssize_t got = pread(file.descriptor, block.data(), want, at);
     if (got < 0 && errno == EINTR) continue;
     if (got < 0)
       return Error{str(Code::data_unreadable), "cannot read " + file.path + ": " + std::strerror(errno), ""};

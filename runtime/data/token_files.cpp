@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <glob.h>
-#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -48,6 +47,11 @@ Error unreadable(const std::string& path, const std::string& why) {
   return {str(Code::data_unreadable), "cannot read " + path + ": " + why, "check the path and its permissions"};
 }
 
+Error shrunk(const TokenFile& file, std::int64_t now) {
+  return {str(Code::data_changed),
+          file.path + " had " + with_commas(file.bytes) + " bytes when it was opened and now has " + with_commas(now), kLeaveAlone};
+}
+
 // The files that `pattern` names: sorted bytewise by path, each real path once. Folders that a pattern matches are left out.
 Result<std::vector<std::string>> matches(const std::string& pattern) {
   namespace fs = std::filesystem;
@@ -90,11 +94,29 @@ int open_descriptor(const std::string& path) {
   return fd;
 }
 
+// Exactly `bytes` at `offset` of the file. Reading calls, unlike a mapping, give an error where the file was cut short in
+// between or the disk cannot be read.
+Status read_exactly(const TokenFile& file, std::int64_t offset, void* into, std::int64_t bytes) {
+  char* at = static_cast<char*>(into);
+  while (bytes > 0) {
+    const ssize_t got = pread(file.descriptor, at, static_cast<std::size_t>(bytes), offset);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return unreadable(file.path, std::strerror(errno));
+    if (got == 0) return shrunk(file, offset);
+    at += got;
+    offset += got;
+    bytes -= got;
+  }
+  return {};
+}
+
 // Finds llm.c's header and the number of tokens behind it; checks both against the size of the file.
 Status measure(TokenFile& file, TokenFormat format) {
   std::int64_t size = token_bytes(format), body = file.bytes;
   if (format != TokenFormat::bytes && file.bytes >= kHeaderBytes) {
-    std::uint32_t magic = little_endian_32(file.mapping), version = little_endian_32(file.mapping + 4);
+    std::byte header[12];
+    if (Status status = read_exactly(file, 0, header, sizeof header); !status) return status;
+    std::uint32_t magic = little_endian_32(header), version = little_endian_32(header + 4);
     for (const HeaderKind& kind : kHeaders) {
       if (magic != kind.magic || version != kind.version) continue;
       if (kind.format != format)
@@ -104,7 +126,7 @@ Status measure(TokenFile& file, TokenFormat format) {
                      std::string("write tokens(..., ") + format_name(kind.format) + ")"};
       file.header_bytes = kHeaderBytes;
       body -= kHeaderBytes;
-      std::int64_t stated = little_endian_32(file.mapping + 8);
+      std::int64_t stated = little_endian_32(header + 8);
       if (stated * size != body)
         return Error{str(Code::data_size),
                      file.path + ": its header states " + with_commas(stated) + " tokens (" + with_commas(stated * size) +
@@ -127,11 +149,6 @@ Status open_file(TokenFile& file, TokenFormat format) {
   if (file.descriptor < 0 || fstat(file.descriptor, &facts) != 0) return unreadable(file.path, std::strerror(errno));
   if (!S_ISREG(facts.st_mode)) return unreadable(file.path, "it is not a regular file");
   file.bytes = facts.st_size;
-  if (file.bytes > 0) {
-    void* at = mmap(nullptr, static_cast<std::size_t>(file.bytes), PROT_READ, MAP_PRIVATE, file.descriptor, 0);
-    if (at == MAP_FAILED) return unreadable(file.path, std::strerror(errno));
-    file.mapping = static_cast<const std::byte*>(at);
-  }
   return measure(file, format);
 }
 
@@ -168,21 +185,33 @@ std::int64_t widen(const std::byte* at, std::int64_t count, std::int32_t* out) {
   return most;
 }
 
-Status check_tokens(const TokenFile& file, TokenFormat format, std::int64_t limit) {
-  const std::byte* at = file.mapping + file.header_bytes;
-  std::int64_t size = token_bytes(format), bad = -1, value = 0;
-  if (limit > (std::int64_t{1} << (8 * size)) - 1) return {};
-  if (format == TokenFormat::bytes) bad = first_at_or_above<std::uint8_t>(at, file.tokens, limit);
-  if (format == TokenFormat::u16) bad = first_at_or_above<std::uint16_t>(at, file.tokens, limit);
-  if (format == TokenFormat::u32) bad = first_at_or_above<std::uint32_t>(at, file.tokens, limit);
-  if (bad < 0) return {};
-  for (std::int64_t i = size - 1; i >= 0; --i) value = value << 8 | std::to_integer<std::int64_t>(at[bad * size + i]);
+Error out_of_range(const TokenFile& file, TokenFormat format, std::int64_t token, std::int64_t value, std::int64_t limit) {
   const char* help = format == TokenFormat::bytes ? "a model of bytes needs a vocabulary of 256"
                                                   : "make the vocabulary larger, or check the token type and the file";
-  return Error{str(Code::data_token_out_of_range),
-               file.path + ": token " + with_commas(bad) + " (byte offset " + with_commas(file.header_bytes + bad * size) +
-                   ") is " + with_commas(value) + ", the vocabulary has " + with_commas(limit),
-               help};
+  return {str(Code::data_token_out_of_range),
+          file.path + ": token " + with_commas(token) + " (byte offset " + with_commas(file.header_bytes + token * token_bytes(format)) +
+              ") is " + with_commas(value) + ", the vocabulary has " + with_commas(limit),
+          help};
+}
+
+Status check_tokens(const TokenFile& file, TokenFormat format, std::int64_t limit) {
+  const std::int64_t size = token_bytes(format);
+  if (limit > (std::int64_t{1} << (8 * size)) - 1) return {};
+  constexpr std::int64_t kBlock = 1 << 20;
+  std::vector<std::byte> block(static_cast<std::size_t>(std::min(kBlock, file.tokens * size)));
+  for (std::int64_t begin = 0; begin < file.tokens; begin += kBlock / size) {
+    const std::int64_t count = std::min(kBlock / size, file.tokens - begin);
+    if (Status status = read_exactly(file, file.header_bytes + begin * size, block.data(), count * size); !status) return status;
+    std::int64_t bad = -1, value = 0;
+    if (format == TokenFormat::bytes) bad = first_at_or_above<std::uint8_t>(block.data(), count, limit);
+    if (format == TokenFormat::u16) bad = first_at_or_above<std::uint16_t>(block.data(), count, limit);
+    if (format == TokenFormat::u32) bad = first_at_or_above<std::uint32_t>(block.data(), count, limit);
+    if (bad < 0) continue;
+    for (std::int64_t i = size - 1; i >= 0; --i)
+      value = value << 8 | std::to_integer<std::int64_t>(block[static_cast<std::size_t>(bad * size + i)]);
+    return out_of_range(file, format, begin + bad, value, limit);
+  }
+  return {};
 }
 
 }  // namespace
@@ -224,27 +253,27 @@ TokenFiles& TokenFiles::operator=(TokenFiles&& other) noexcept {
 }
 
 TokenFiles::~TokenFiles() {
-  for (const TokenFile& file : files_) {
-    if (file.mapping) munmap(const_cast<std::byte*>(file.mapping), static_cast<std::size_t>(file.bytes));
+  for (const TokenFile& file : files_)
     if (file.descriptor >= 0) close(file.descriptor);
-  }
 }
 
-// Touching a mapping past the end of a file that shrank kills the process, so its size is asked for first. A token at or
-// above the limit here was not there at open: the file was overwritten in place.
+// That a file shrank is said even where the part to be read is still there. A token at or above the limit was not there
+// at open: the file was overwritten in place.
 Status TokenFiles::read_file(const TokenFile& file, std::int64_t begin, std::int64_t count, std::int32_t* out) const {
   struct stat facts{};
   if (fstat(file.descriptor, &facts) != 0) return unreadable(file.path, std::strerror(errno));
-  if (facts.st_size < file.bytes)
-    return Error{str(Code::data_changed),
-                 file.path + " had " + with_commas(file.bytes) + " bytes when it was opened and now has " +
-                     with_commas(facts.st_size),
-                 kLeaveAlone};
-  const std::byte* at = file.mapping + file.header_bytes + begin * token_bytes(format_);
+  if (facts.st_size < file.bytes) return shrunk(file, facts.st_size);
+  const std::int64_t size = token_bytes(format_);
+  std::byte block[4096];
+  const std::int64_t most_at_once = static_cast<std::int64_t>(sizeof block) / size;
   std::int64_t most = 0;
-  if (format_ == TokenFormat::bytes) most = widen<std::uint8_t>(at, count, out);
-  if (format_ == TokenFormat::u16) most = widen<std::uint16_t>(at, count, out);
-  if (format_ == TokenFormat::u32) most = widen<std::uint32_t>(at, count, out);
+  for (std::int64_t done = 0; done < count; done += most_at_once) {
+    const std::int64_t now = std::min(most_at_once, count - done);
+    if (Status status = read_exactly(file, file.header_bytes + (begin + done) * size, block, now * size); !status) return status;
+    if (format_ == TokenFormat::bytes) most = std::max(most, widen<std::uint8_t>(block, now, out + done));
+    if (format_ == TokenFormat::u16) most = std::max(most, widen<std::uint16_t>(block, now, out + done));
+    if (format_ == TokenFormat::u32) most = std::max(most, widen<std::uint32_t>(block, now, out + done));
+  }
   if (most >= limit_)
     return Error{str(Code::data_changed),
                  file.path + " was overwritten: a token between " + with_commas(begin) + " and " +

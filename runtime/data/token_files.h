@@ -1,5 +1,5 @@
-// One data source opened: the glob's files in order, memory-mapped and validated, as one stream of tokens.
-// Every token is below the bound when open returns; reads check again that no file shrank or changed under the mapping.
+// One data source opened: the glob's files in order, validated, as one stream of tokens.
+// Every token is below the bound when open returns; reads check again that no file shrank or changed since.
 #pragma once
 
 #include <cstddef>
@@ -19,7 +19,6 @@ struct TokenFile {
   std::int64_t first_token = 0;      // its place in the stream
   std::int64_t tokens = 0;
   int descriptor = -1;
-  const std::byte* mapping = nullptr;  // `bytes` long; null for an empty file
 };
 
 class TokenFiles {

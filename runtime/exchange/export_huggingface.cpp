@@ -87,12 +87,13 @@ Result<Exported> export_huggingface(const Contract& contract, const fs::path& ru
   if (!contract.exports.present)
     return Error{str(Code::export_missing), "model " + contract.model.name + " has no `export huggingface`",
                  "write one in the model's module, as the models of the standard library do"};
-  std::vector<CheckpointEntry> entries = list_checkpoints(run_dir);
-  if (entries.empty()) return no_checkpoint(run_dir);
+  Result<std::vector<CheckpointEntry>> entries = list_checkpoints(run_dir);
+  if (!entries) return entries.error();
+  if (entries->empty()) return no_checkpoint(run_dir);
   if (Status status = make_folder(out_dir, kCode); !status) return status.error();
   Exported result;
   Manifest is = describe({contract, {}, {}});
-  for (const CheckpointEntry& entry : entries) {
+  for (const CheckpointEntry& entry : *entries) {
     Result<CheckpointReader> reader = CheckpointReader::open(entry);
     if (!reader) {
       result.lines.push_back(passed_over(entry, reader.error()));

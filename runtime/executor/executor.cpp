@@ -18,9 +18,11 @@ class CpuExecutor : public Executor {
       : programs_(std::move(programs)), kinds_(std::move(kinds)) {
     std::size_t largest = 0;
     for (const auto& program : programs_) largest = std::max(largest, program->largest_section);
-    const int threads = options.threads > 0 ? options.threads : affinity_cores();
-    scheduler_ = std::make_unique<Scheduler>(std::move(options), threads, ranks, largest, kinds_.list.size());
+    threads_ = options.threads > 0 ? options.threads : affinity_cores();
+    scheduler_ = std::make_unique<Scheduler>(std::move(options), threads_, ranks, largest, kinds_.list.size());
   }
+
+  Status start() { return scheduler_->start(threads_); }
 
   Status run(std::size_t program) override {
     DSC_CHECK(program < programs_.size(), "no such program");
@@ -44,6 +46,7 @@ class CpuExecutor : public Executor {
  private:
   std::vector<std::unique_ptr<LoadedProgram>> programs_;
   ProfileKinds kinds_;
+  int threads_ = 0;
   std::unique_ptr<Scheduler> scheduler_;
 };
 
@@ -58,8 +61,9 @@ Result<std::unique_ptr<Executor>> Executor::load(const Plan& plan, const std::ve
     if (!loaded) return loaded.error();
     programs.push_back(std::move(*loaded));
   }
-  return std::unique_ptr<Executor>(
-      std::make_unique<CpuExecutor>(std::move(programs), std::move(kinds), std::move(options), arenas.size()));
+  auto executor = std::make_unique<CpuExecutor>(std::move(programs), std::move(kinds), std::move(options), arenas.size());
+  if (Status status = executor->start(); !status) return status.error();
+  return std::unique_ptr<Executor>(std::move(executor));
 }
 
 int affinity_cores() {

@@ -3,6 +3,7 @@
 #include <bit>
 #include <chrono>
 #include <exception>
+#include <system_error>
 
 #include "compiler/support/diagnostic_codes.h"
 
@@ -21,7 +22,17 @@ Scheduler::Scheduler(ExecutorOptions options, int threads, std::size_t ranks, st
   for (std::vector<Work*>* list : {&urgent_, &begun_, &fresh_}) list->reserve(ranks * 3 + 1);
   completed_.reserve(ranks * (largest_section + 1));
   for (std::vector<Tally>& tallies : worker_tallies_) tallies.assign(kinds, {});
-  for (int i = 0; i < threads; ++i) workers_.emplace_back([this, i] { worker(static_cast<std::size_t>(i)); });
+}
+
+Status Scheduler::start(int threads) {
+  try {
+    for (int i = 0; i < threads; ++i) workers_.emplace_back([this, i] { worker(static_cast<std::size_t>(i)); });
+  } catch (const std::system_error& refused) {
+    return Error{str(Code::step_failed), "cannot start worker thread " + std::to_string(workers_.size() + 1) + " of " +
+                                             std::to_string(threads) + ": " + refused.code().message(),
+                 "ask for fewer with --threads, or raise the limit on processes (`ulimit -u`)"};
+  }
+  return {};
 }
 
 Scheduler::~Scheduler() {

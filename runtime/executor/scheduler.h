@@ -22,6 +22,8 @@ class Scheduler {
   Scheduler(ExecutorOptions options, int threads, std::size_t ranks, std::size_t largest_section, std::size_t kinds);
   ~Scheduler();
 
+  // Starts the workers. An error where the system refuses one; call nothing else then.
+  Status start(int threads);
   Status run(LoadedProgram& program);
   int threads() const { return static_cast<int>(workers_.size()); }
   void add_to(Profile& profile) const;  // rows are already there, by kind

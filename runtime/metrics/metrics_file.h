@@ -25,7 +25,7 @@ struct ValidationMetrics {
 
 class MetricsFile {
  public:
-  // Keeps the lines of steps up to `keep_through` (0: none) of a file that is there already.
+  // Keeps the whole lines of steps up to `keep_through` (0: none) of a file that is there already.
   static Result<MetricsFile> open(const std::filesystem::path& path, std::int64_t keep_through);
   MetricsFile(MetricsFile&& other) noexcept;
   MetricsFile& operator=(MetricsFile&&) = delete;
@@ -33,6 +33,8 @@ class MetricsFile {
 
   Status write(const StepMetrics& metrics);
   Status write(const ValidationMetrics& metrics);
+  Status sync();  // all lines so far are on the disk
+  std::int64_t missing() const { return missing_; }  // steps up to `keep_through` that have no line
 
  private:
   MetricsFile(std::filesystem::path path, int descriptor) : path_(std::move(path)), descriptor_(descriptor) {}
@@ -40,6 +42,7 @@ class MetricsFile {
 
   std::filesystem::path path_;
   int descriptor_ = -1;
+  std::int64_t missing_ = 0;
 };
 
 }  // namespace dsc

@@ -28,6 +28,8 @@ Finished run_dsc(const std::string& arguments, const fs::path& folder) {
 ScratchFolder::ScratchFolder() {
   static std::atomic<int> count{0};
   path_ = fs::temp_directory_path() / ("dsc-test-" + std::to_string(getpid()) + "-" + std::to_string(count++));
+  // A process that was killed may have had this one's number.
+  fs::remove_all(path_);
   fs::create_directories(path_);
 }
 

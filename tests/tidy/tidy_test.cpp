@@ -106,6 +106,27 @@ TEST(Tidy, LibrariesNeitherPrintNorExit) {
   }
 }
 
+// Two types of one name in one namespace are one type to the linker, which then destroys either with the other's code.
+TEST(Tidy, NoTwoTypesShareAName) {
+  const std::regex opens(R"(^namespace ?([\w:]*) ?\{)"), closes(R"(^\}  // namespace)"), type(R"(^(struct|class) (\w+)( final)?( : .*)? \{.*)");
+  std::map<std::string, fs::path> seen;
+  for (const fs::path& path : files_under({"compiler", "runtime", "kernels"}, {".h", ".cpp"})) {
+    std::vector<std::string> spaces;
+    std::istringstream lines(read(path));
+    for (std::string line; std::getline(lines, line);) {
+      std::smatch match;
+      if (std::regex_search(line, match, opens)) spaces.push_back(match[1]);
+      else if (std::regex_search(line, closes) && !spaces.empty()) spaces.pop_back();
+      if (!std::regex_match(line, match, type) || std::count(spaces.begin(), spaces.end(), "")) continue;
+      std::string name = match[2];
+      for (const std::string& space : spaces) name = space + "::" + name;
+      const auto [first, fresh] = seen.emplace(name, path);
+      EXPECT_TRUE(fresh) << name << " is in " << first->second << " and in " << path;
+    }
+  }
+  EXPECT_GT(seen.size(), 100u);
+}
+
 TEST(Tidy, CodesAscendAndAreExplained) {
   int last = 0;
   for (const dsc::CodeInfo& code : dsc::all_codes()) {

@@ -203,5 +203,29 @@ TEST(Checkpoint, EqualStatesGiveEqualFiles) {
   EXPECT_EQ(read_bytes(first.step(3) / "manifest.json"), read_bytes(second.step(3) / "manifest.json"));
 }
 
+TEST(Checkpoint, LaterOnesAreSetAside) {
+  RunFolder folder;
+  HandPlan plan(small_contract(), {});
+  for (int step : {3, 5, 7}) ASSERT_TRUE(folder.write(plan, step));
+  std::filesystem::create_directory(folder.step(7).string() + ".damaged");  // by an earlier resume
+  set_aside_after(folder.run(), 3);
+  EXPECT_EQ(folder.steps(), (std::vector<std::int64_t>{3}));
+  EXPECT_EQ(folder.names(), (std::vector<std::string>{"step-00000003", "step-00000005.damaged", "step-00000007.damaged"}));
+  EXPECT_TRUE(std::filesystem::exists(folder.step(7).string() + ".damaged/state.bin"));
+}
+
+TEST(Checkpoint, AFolderThatCannotBeListedIsNoEmptyOne) {
+  RunFolder folder;
+  EXPECT_TRUE(list_checkpoints(folder.run()).value().empty());
+  std::filesystem::create_directory(folder.run());
+  EXPECT_TRUE(list_checkpoints(folder.run()).value().empty());
+  std::ofstream(folder.run() / "checkpoints") << "a file";
+  HandPlan plan(small_contract(), {});
+  Result<std::optional<Resumed>> resumed = folder.read(plan);
+  ASSERT_FALSE(resumed);
+  EXPECT_EQ(resumed.error().code, "DSM0802");
+  EXPECT_EQ(resumed.error().message, "cannot list " + (folder.run() / "checkpoints").string() + ": Not a directory");
+}
+
 }  // namespace
 }  // namespace dsc

@@ -30,7 +30,8 @@ struct RunFolder {
   Result<std::optional<Resumed>> read(HandPlan& plan) { return resume(run(), identity(plan), plan.state()); }
   std::vector<std::int64_t> steps() const {
     std::vector<std::int64_t> list;
-    for (const CheckpointEntry& entry : list_checkpoints(run())) list.push_back(entry.step);
+    const Result<std::vector<CheckpointEntry>> entries = list_checkpoints(run());
+    for (const CheckpointEntry& entry : *entries) list.push_back(entry.step);
     return list;
   }
   // Names in the checkpoints folder, sorted.

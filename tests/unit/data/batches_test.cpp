@@ -142,7 +142,7 @@ TEST(Batches, ValidationSourceOfItsOwn) {
   std::int32_t tokens[4], targets[4];
   ASSERT_TRUE(batches->read_validation(1, 1, tokens, targets));
   EXPECT_EQ(std::vector<std::int32_t>(tokens, tokens + 4), row(104, 4));
-  EXPECT_EQ(batches->mapped_bytes(), 91);
+  EXPECT_EQ(batches->data_bytes(), 91);
 }
 
 TEST(Batches, TooShortInEachWay) {

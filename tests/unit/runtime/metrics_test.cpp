@@ -82,6 +82,38 @@ TEST_F(Metrics, a_resumed_run_keeps_the_steps_up_to_its_checkpoint) {
   EXPECT_EQ(text(), "");
 }
 
+// Six steps and a validation, a line damaged: what is left, as steps, and how many are missed.
+TEST_F(Metrics, damaged_lines_are_left_out_and_counted) {
+  const auto kept = [&](std::size_t line, const std::string& from, const std::string& to) {
+    {
+      Result<MetricsFile> file = MetricsFile::open(path_, 0);
+      for (int i = 1; i <= 6; ++i) {
+        EXPECT_TRUE(file->write(step(i)));
+        EXPECT_TRUE(i != 3 || file->write(ValidationMetrics{3, 2.25, 4096}));
+      }
+    }
+    std::istringstream lines(text());
+    std::string all;
+    for (std::string one; std::getline(lines, one); --line) {
+      if (line == 0) one.replace(one.find(from), from.size(), to);
+      all += one + "\n";
+    }
+    std::ofstream(path_, std::ios::trunc) << all;
+    Result<MetricsFile> file = MetricsFile::open(path_, 5);
+    std::string steps;
+    std::istringstream left(text());
+    for (std::string one; std::getline(left, one);) steps += one.substr(9, 1) + (one.find("val_loss") == std::string::npos ? " " : "v ");
+    return steps + "missing " + std::to_string(file->missing());
+  };
+  EXPECT_EQ(kept(9, "", ""), "1 2 3 3v 4 5 missing 0");
+  EXPECT_EQ(kept(1, "\"loss\"", "\"liss\""), "1 3 3v 4 5 missing 1");
+  EXPECT_EQ(kept(1, "}", ""), "1 3 3v 4 5 missing 1");
+  EXPECT_EQ(kept(1, "\"step\": 2", "\"step\": 4"), "1 3 3v 4 5 missing 1");
+  EXPECT_EQ(kept(1, "\"step\": 2", "\"step\": 1"), "1 3 3v 4 5 missing 1");
+  EXPECT_EQ(kept(5, "\"step\": 5", "\"step\": 1"), "1 2 3 3v 4 missing 1");
+  EXPECT_EQ(kept(3, "val_loss", "val_lpss"), "1 2 3 4 5 missing 0");
+}
+
 TEST_F(Metrics, an_unwritable_place_is_an_error) {
   Result<MetricsFile> file = MetricsFile::open("/proc/metrics.jsonl", 0);
   ASSERT_FALSE(file);
