@@ -92,7 +92,22 @@ MapEngine::MapEngine(const MapProgram& program, const MapRegisters& registers, c
   DSC_CHECK(positions <= max_operands, "a map reads too many positions");
 }
 
+void MapEngine::work_on_tile() {
+  const Step* load = nullptr;
+  for (const Step& step : steps_) {
+    const bool is_load = step.op == MapOpcode::load && step.slot == 0;
+    if (is_load && (load != nullptr || step.kind != RegisterKind::full)) return;  // read twice, or by row
+    if (is_load) load = &step;
+  }
+  if (load == nullptr) return;
+  // Nothing may have been written there before the tile is read.
+  for (const Step* step = steps_.data(); step != load; ++step)
+    if (step->kind == RegisterKind::full && step->place == load->place) return;
+  tile_place_ = load->place;
+}
+
 float* MapEngine::register_at(const Block& block, RegisterKind kind, int place) const {
+  if (kind == RegisterKind::full && place == tile_place_ && block.tile != nullptr) return block.tile;
   if (kind == RegisterKind::full) return block.scratch + place * register_floats_;
   return block.scratch + (full_ + temporaries_) * register_floats_ + place * row_floats_;
 }
@@ -283,7 +298,9 @@ void MapEngine::reduce(const Step& step, Block& block) const {
 void MapEngine::run(Block& block) const {
   for (const Step& step : steps_) {
     switch (step.op) {
-      case MapOpcode::load: load(step, block); break;
+      case MapOpcode::load:
+        if (step.slot != 0 || tile_place_ < 0 || block.tile == nullptr) load(step, block);
+        break;
       case MapOpcode::position: position(step, block); break;
       case MapOpcode::store: store(step, block); break;
       case MapOpcode::select: select(step, block); break;

@@ -95,6 +95,7 @@ struct Block {
   Accumulator* accumulators = nullptr;           // by reduction, in order
   std::int64_t chunk_row = 0;                    // rows of the chunk before this block
   float* scratch = nullptr;
+  float* tile = nullptr;                         // where input 0 lies already as a register would, after work_on_tile
 };
 
 class MapEngine {
@@ -103,6 +104,8 @@ class MapEngine {
   MapEngine(const MapProgram& program, const MapRegisters& registers, const std::vector<MapInput>& inputs,
             const std::vector<MapOutput>& outputs, std::int64_t register_floats, std::int64_t row_floats);
   void run(Block& block) const;
+  // Where a block has a tile, input 0 is not loaded but worked on in place, if the program reads it once.
+  void work_on_tile();
   // Results go past the caches; the caller ends with end_streaming.
   void stream_results() { streams_ = true; }
 
@@ -135,6 +138,7 @@ class MapEngine {
   std::vector<Step> steps_;
   std::int64_t register_floats_ = 0, row_floats_ = 0;
   int full_ = 0, temporaries_ = 0;
+  int tile_place_ = -1;  // the full register that the tile stands for
   bool streams_ = false;
 };
 

@@ -32,6 +32,7 @@ Product::Product(const ProductSpec& spec, const Target& target) : spec_(spec), s
     engine_ = MapEngine(spec_.epilogue, shape_.registers, spec_.inputs, spec_.outputs, shape_.register_floats, shape_.row_floats);
   streams_ = shape_.batches * spec.m * spec.n * size_of(spec.outputs[0].type) >= streamed_bytes;
   if (streams_) engine_.stream_results();
+  engine_.work_on_tile();
   const ProductShape& s = shape_;
   const int64_t m_last = spec.m - (s.m_tiles - 1) * s.tile_m, n_last = spec.n - (s.n_tiles - 1) * s.tile_n;
   const int64_t k_last = (s.k_padded - 1) % s.block_k + 1;
@@ -244,6 +245,7 @@ void Product::epilogue(const ProductOperands& operands, int64_t batch, int64_t m
     block.rows = std::min(shape_.epilogue_rows, rows - row);
     block.columns = columns;
     block.first = row * columns;
+    block.tile = columns == shape_.tile_n ? reinterpret_cast<float*>(slot) + row * shape_.tile_n : nullptr;
     engine_.run(block);
   }
   if (streams_) end_streaming();
