@@ -54,10 +54,21 @@ struct ParameterOrigin {
   bool decays;
 };
 
+// What checking one file has taken so far, over the model and all modules and functions by themselves: a few lines can
+// ask for more than any machine has.
+struct Work {
+  std::int64_t calls = 0;        // of functions and instances, and elements that a `repeat` walked
+  std::int64_t expressions = 0;  // evaluated
+  std::int64_t operations = 0;   // made
+  std::int64_t instances = 0;
+  bool spent = false;            // too much, which is reported
+};
+
 struct Program {
   const SourceMap& sources;
   Diagnostics& diagnostics;
   const Files& files;
+  Work& work;
   bool sizes_known = true;  // false: a module is checked alone, with made-up sizes
 
   Model model;
@@ -75,7 +86,7 @@ struct Program {
 };
 
 // An empty program with the axes `batch` and `seq`.
-Program make_program(const SourceMap& sources, Diagnostics& diagnostics, const Files& files, std::int64_t batch, SourceRange batch_source,
+Program make_program(const SourceMap& sources, Diagnostics& diagnostics, const Files& files, Work& work, std::int64_t batch, SourceRange batch_source,
                      std::int64_t sequence, SourceRange sequence_source);
 
 // The scalar worth of names inside an instance (or of nothing but numbers where `instance` is negative).

@@ -2,7 +2,10 @@
 // Diagnostics list and go on where they can, so one run reports several. Codes are listed in diagnostic_codes.h.
 #pragma once
 
+#include <cstdint>
+#include <set>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "compiler/support/diagnostic_codes.h"
@@ -36,6 +39,7 @@ class Diagnostics {
 
  private:
   std::vector<Diagnostic> list_;
+  std::set<std::tuple<Code, std::uint32_t, std::uint32_t, std::uint32_t>> known_;  // code and range of each
 };
 
 // The text of one diagnostic as the user sees it, carets included, ending in a newline.
