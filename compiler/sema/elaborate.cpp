@@ -296,15 +296,15 @@ bool Elaborator::too_large(SourceRange at, const char* what, const char* help) {
 }
 
 bool Elaborator::may_expand(SourceRange at) {
-  if (program_.work.spent) return false;
+  if (!program_.goes_on()) return false;
   if (++program_.work.calls <= 100'000) return true;
   return too_large(at, "the model expands to more than 100,000 calls", "functions and instances are expanded wherever they are called");
 }
 
 bool Elaborator::may_evaluate(SourceRange at) {
   constexpr const char* help = "functions and instances are expanded wherever they are called, and `repeat` for every element";
-  if (program_.work.spent) return false;
-  if (depth_ >= 1000) return too_large(at, "the model expands to expressions that are more than 1,000 deep in each other", help);
+  if (!program_.goes_on()) return false;
+  if (depth_ >= 400) return too_large(at, "the model expands to expressions that are more than 400 deep in each other", help);
   if (++program_.work.expressions > 10'000'000) return too_large(at, "the model expands to more than 10,000,000 expressions", help);
   if (program_.work.operations > 1'000'000) return too_large(at, "the model expands to more than 1,000,000 operations", help);
   return true;

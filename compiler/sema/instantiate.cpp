@@ -149,7 +149,7 @@ class Instantiator {
       if (item.kind == Kind::product) fine = declare(index, module.products[item.index]);
       if (item.kind == Kind::sub) fine = declare(index, module.subs[item.index]), name = &module.subs[item.index].name.text;
       if (item.kind == Kind::require) fine = declare(index, module.requirements[item.index]);
-      if (program_.work.spent) return false;
+      if (!program_.goes_on()) return false;
       if (!fine && name) mark_broken(index, *name);
       ok = ok && fine;
     }

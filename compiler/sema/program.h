@@ -79,6 +79,9 @@ struct Program {
   std::set<const syntax::Function*> called;
   Names builtins;                          // batch, seq
 
+  // Whether it is worth going on: what is asked for is within bounds, and not much is wrong. (One mistake is found again
+  // wherever the function or module around it is used, and to look for a name that was meant takes its time.)
+  bool goes_on() const { return !work.spent && diagnostics.reports() < 200; }
   Folding folding() const { return {diagnostics, sizes_known}; }
   std::string axis_name(AxisId id) const;
   // The names that `instance` sees, or null.

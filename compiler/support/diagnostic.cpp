@@ -60,6 +60,7 @@ int edit_distance(const std::string& a, const std::string& b) {
 }  // namespace
 
 void Diagnostics::add(Diagnostic diagnostic) {
+  ++reports_;
   const SourceRange& range = diagnostic.range;
   if (!known_.emplace(diagnostic.code, range.file, range.begin, range.end).second) return;
   list_.push_back(std::move(diagnostic));

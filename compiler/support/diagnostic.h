@@ -36,9 +36,12 @@ class Diagnostics {
   void add(Diagnostic diagnostic);
   bool has_errors() const;
   const std::vector<Diagnostic>& list() const { return list_; }
+  // How often something was added, repetitions included.
+  std::int64_t reports() const { return reports_; }
 
  private:
   std::vector<Diagnostic> list_;
+  std::int64_t reports_ = 0;
   std::set<std::tuple<Code, std::uint32_t, std::uint32_t, std::uint32_t>> known_;  // code and range of each
 };
 
