@@ -99,8 +99,9 @@ TEST_P(GridMutation, IsFound) {
     for (Reduce reduce : {Reduce::once, Reduce::each})
       for (DType activation : {DType::f32, DType::bf16, DType::f16}) {
         const Case c{ranks, micro_batches, zero, reduce, activation};
-        campaign.run(std::string(model.name) + ", " + str(c), plan_of(model.text(), c), every, index);
         index += 13;
+        if (dsc_test::kSanitized && index % 7 != 0) continue;
+        campaign.run(std::string(model.name) + ", " + str(c), plan_of(model.text(), c), every, index - 13);
         if (HasFatalFailure()) return;
       }
   std::fputs(campaign.table().c_str(), stdout);
