@@ -3,6 +3,7 @@
 // is a safetensors file. Each is refused or safe to read in full.
 #include <nlohmann/json.hpp>
 
+#include "compiler/support/json_limits.h"
 #include "runtime/checkpoint/checkpoint_reader.h"
 #include "runtime/checkpoint/checksum.h"
 #include "runtime/exchange/safetensors.h"
@@ -24,14 +25,9 @@ void put(const fs::path& path, std::string_view bytes, std::int64_t zeros = 0) {
   if (zeros > 0) fs::resize_file(path, bytes.size() + static_cast<std::uintmax_t>(zeros));
 }
 
-// As the writer would have ended it. `deep`: JSON that must not be walked by recursion.
+// As the writer would have ended it.
 std::string with_checksum(std::string_view bytes) {
-  std::size_t depth = 0, deepest = 0;
-  for (char c : bytes) {
-    if (c == '[' || c == '{') deepest = std::max(deepest, ++depth);
-    if ((c == ']' || c == '}') && depth > 0) --depth;
-  }
-  if (deepest > 100) return std::string(bytes);
+  if (!json_limits_problem(bytes).empty()) return std::string(bytes);
   Json json = Json::parse(bytes, nullptr, false);
   if (!json.is_object()) return std::string(bytes);
   json.erase("checksum");
