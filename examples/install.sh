@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# Installs what building and running dsc needs, on Debian 12. Uses sudo where the user is not root.
+# Installs what building and running dsc needs, on Debian 12, and the packages that are named. Uses sudo where the user is
+# not root. Usage: bash examples/install.sh [PACKAGE...]
 set -euo pipefail
 
 packages=(g++ cmake ninja-build ccache antlr4 libantlr4-runtime-dev llvm-14-dev libxsmm-dev
-          nlohmann-json3-dev libgtest-dev zlib1g-dev)
+          nlohmann-json3-dev libgtest-dev zlib1g-dev "$@")
 
 missing=()
 for package in "${packages[@]}"; do

@@ -4,9 +4,9 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
-#include <sstream>
 
 #include "compiler/support/diagnostic_codes.h"
+#include "compiler/syntax/parse.h"
 
 namespace dsc {
 
@@ -16,10 +16,12 @@ Result<std::string> read_file(const std::string& path) {
     return Error{str(Code::unreadable_file), "cannot read `" + path + "`: it is a folder", "name a file"};
   errno = 0;
   std::ifstream in(path, std::ios::binary);
-  std::ostringstream text;
-  if (in) text << in.rdbuf();
-  if (!in) return Error{str(Code::unreadable_file), "cannot read `" + path + "`: " + std::strerror(errno ? errno : EIO), "check the path"};
-  return text.str();
+  // One byte more than a file may have: the parser says that it is too long.
+  std::string text(syntax::kMaxFileBytes + 1, '\0');
+  if (in) in.read(text.data(), static_cast<std::streamsize>(text.size()));
+  if (in.bad() || (!in && !in.eof())) return Error{str(Code::unreadable_file), "cannot read `" + path + "`: " + std::strerror(errno ? errno : EIO), "check the path"};
+  text.resize(static_cast<std::size_t>(in.gcount()));
+  return text;
 }
 
 CheckOptions check_options(const CommandLine& line) {

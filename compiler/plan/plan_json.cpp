@@ -19,6 +19,7 @@
 #include "compiler/plan/plan_fields.h"
 #include "compiler/plan/plan_limits.h"
 #include "compiler/support/diagnostic_codes.h"
+#include "compiler/support/json_limits.h"
 
 namespace dsc {
 namespace {
@@ -28,7 +29,6 @@ using plan_fields::fields;
 using plan_fields::Names;
 
 constexpr std::int64_t kMaxFileBytes = std::int64_t(1) << 30;
-constexpr int kMaxDepth = 64;
 
 Error error(Code code, std::string message, std::string help) { return {str(code), std::move(message), std::move(help)}; }
 const char* kPlanAgain = "make the plan again: dsc plan FILE -o PLAN";
@@ -342,26 +342,6 @@ struct Reader {
   }
 };
 
-// nlohmann parses iteratively, but destroys and copies nested values; a plan needs a depth of about ten.
-bool too_deep(std::string_view text) {
-  int depth = 0;
-  bool quoted = false;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    char c = text[i];
-    if (quoted) {
-      if (c == '\\') ++i;
-      else if (c == '"') quoted = false;
-    } else if (c == '"') {
-      quoted = true;
-    } else if (c == '[' || c == '{') {
-      if (++depth > kMaxDepth) return true;
-    } else if (c == ']' || c == '}') {
-      --depth;
-    }
-  }
-  return false;
-}
-
 // Of the canonical JSON with an empty hash.
 std::string content_hash(const Plan& plan) {
   std::string text = to_json(plan);
@@ -404,7 +384,8 @@ Result<Plan> from_json(std::string_view text) {
 
 Result<Plan> from_json_unsealed(std::string_view text) {
   if (static_cast<std::int64_t>(text.size()) > kMaxFileBytes) return error(Code::plan_unreadable, "the plan has more than 1 GiB", kPlanAgain);
-  if (too_deep(text)) return error(Code::plan_not_json, "the plan is not valid: its JSON is nested more than 64 deep", kPlanAgain);
+  if (std::string problem = json_limits_problem(text); !problem.empty())
+    return error(Code::plan_not_json, "the plan is not valid: its JSON " + problem, kPlanAgain);
   Json json;
   try {
     json = Json::parse(text);

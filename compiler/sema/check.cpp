@@ -32,7 +32,7 @@ std::set<std::string> sub_callees(const syntax::File& file) {
 // The main file's modules that the model does not use, and its functions that nothing calls, each by itself with made-up
 // sizes. A module that another uses is checked through that one, which may say more of its axes.
 void check_alone(const Files& files, std::set<const syntax::Module*> used, std::set<const syntax::Function*> called, const SourceMap& sources,
-                 Diagnostics& diagnostics) {
+                 Work& work, Diagnostics& diagnostics) {
   const LoadedFile& main = files.files[0];
   const std::set<std::string> inner = sub_callees(main.tree);
   std::vector<const syntax::Module*> modules;
@@ -42,7 +42,7 @@ void check_alone(const Files& files, std::set<const syntax::Module*> used, std::
   for (const syntax::Module* next : modules) {
     const syntax::Module& module = *next;
     if (used.contains(&module)) continue;
-    Program program = make_program(sources, diagnostics, files, 1, module.name.range, 1, module.name.range);
+    Program program = make_program(sources, diagnostics, files, work, 1, module.name.range, 1, module.name.range);
     program.sizes_known = false;
     const bool complete = instantiate_alone(program, module, 0).has_value();
     if (complete) elaborate_alone(program);
@@ -52,7 +52,7 @@ void check_alone(const Files& files, std::set<const syntax::Module*> used, std::
   }
   for (const syntax::Function& function : main.tree.functions) {
     if (called.contains(&function)) continue;
-    Program program = make_program(sources, diagnostics, files, 1, function.name.range, 1, function.name.range);
+    Program program = make_program(sources, diagnostics, files, work, 1, function.name.range, 1, function.name.range);
     program.sizes_known = false;
     elaborate_alone(program, function, 0);
     called.merge(program.called);
@@ -92,15 +92,16 @@ std::optional<CheckedProgram> check(std::uint32_t main_file, SourceMap& sources,
   const ValueReader reader(sources, diagnostics);
   const syntax::File& main = files.files[0].tree;
   CheckedProgram out;
+  Work work;
   std::optional<Sections> sections = read_sections(main, options.folder, reader);
   if (!sections) {
-    check_alone(files, {}, {}, sources, diagnostics);
+    check_alone(files, {}, {}, sources, work, diagnostics);
     if (diagnostics.has_errors()) return std::nullopt;
     return out;
   }
-  Program program = make_program(sources, diagnostics, files, sections->batch_for_check, sections->batch_source, sections->sequence_for_check, sections->sequence_source);
+  Program program = make_program(sources, diagnostics, files, work, sections->batch_for_check, sections->batch_source, sections->sequence_for_check, sections->sequence_source);
   const bool complete = build_model(program, *sections, out);
-  check_alone(files, program.used, program.called, sources, diagnostics);
+  check_alone(files, program.used, program.called, sources, work, diagnostics);
 
   const std::vector<FlatLayout> layouts = flatten_layouts(main, layout_settings, diagnostics);
   choose_layout(main, layouts, {complete ? &program : nullptr, *sections, reader, options.gpus, options.layout}, out);

@@ -1,6 +1,7 @@
 #include "compiler/sema/elaborate.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "compiler/sema/elaborator.h"
 #include "compiler/sema/text.h"
@@ -245,7 +246,8 @@ void Elaborator::repeat(const Statement& statement, Frame& frame) {
   }
   const int outer = scope;
   const std::size_t reported = diagnostics_.list().size();
-  for (std::size_t i = 0; i < arrays[0].instances.size(); ++i) {
+  ++depth_;
+  for (std::size_t i = 0; i < arrays[0].instances.size() && may_expand(statement.range); ++i) {
     scope = static_cast<int>(model_.scopes.size());
     model_.scopes.push_back({outer, static_cast<int>(i)});
     const Names before = i == 0 ? frame.locals : Names();
@@ -261,6 +263,7 @@ void Elaborator::repeat(const Statement& statement, Frame& frame) {
     if (i == 0) check_carries(statement.body, before, frame);
     if (diagnostics_.list().size() != reported) break;
   }
+  --depth_;
   for (const syntax::Name& target : statement.targets) frame.locals.erase(target.text);
   scope = outer;
 }
@@ -287,11 +290,24 @@ void Elaborator::check_carries(const std::vector<Statement>& body, const Names& 
 
 // ---- calls
 
-bool Elaborator::may_expand(const Expr& call) {
-  constexpr std::int64_t most = 100000;
-  if (calls_ < most) ++calls_;
-  else if (calls_++ == most) fail(diagnostics_, Code::too_large, call.range, "the model expands to more than 100,000 calls", "", "functions and instances are expanded wherever they are called");
-  return calls_ <= most;
+bool Elaborator::too_large(SourceRange at, const char* what, const char* help) {
+  if (!std::exchange(program_.work.spent, true)) fail(diagnostics_, Code::too_large, at, what, "", help);
+  return false;
+}
+
+bool Elaborator::may_expand(SourceRange at) {
+  if (!program_.goes_on()) return false;
+  if (++program_.work.calls <= 100'000) return true;
+  return too_large(at, "the model expands to more than 100,000 calls", "functions and instances are expanded wherever they are called");
+}
+
+bool Elaborator::may_evaluate(SourceRange at) {
+  constexpr const char* help = "functions and instances are expanded wherever they are called, and `repeat` for every element";
+  if (!program_.goes_on()) return false;
+  if (depth_ >= 400) return too_large(at, "the model expands to expressions that are more than 400 deep in each other", help);
+  if (++program_.work.expressions > 10'000'000) return too_large(at, "the model expands to more than 10,000,000 expressions", help);
+  if (program_.work.operations > 1'000'000) return too_large(at, "the model expands to more than 1,000,000 operations", help);
+  return true;
 }
 
 std::vector<Value> Elaborator::call_instance(int index, const Expr& call, Frame& frame) {
@@ -301,7 +317,7 @@ std::vector<Value> Elaborator::call_instance(int index, const Expr& call, Frame&
   std::vector<ArgumentSpec> specs;
   for (const syntax::Input& input : forward.inputs) specs.push_back({input.name.text});
   auto given = match_arguments(call, specs, call.text, diagnostics_);
-  if (!given || !may_expand(call)) return errors(forward.results.size());
+  if (!given || !may_expand(call.range)) return errors(forward.results.size());
   std::vector<Value> values;
   std::vector<SourceRange> places;
   for (const Expr* argument : *given) {
@@ -321,7 +337,7 @@ std::vector<Value> Elaborator::run_function(const syntax::Function& function, st
   std::vector<ArgumentSpec> specs;
   for (const syntax::Formal& formal : function.formals) specs.push_back({formal.name.text, !formal.fallback});
   auto given = match_arguments(call, specs, function.name.text, diagnostics_);
-  if (!given || !may_expand(call)) return errors(1);
+  if (!given || !may_expand(call.range)) return errors(1);
   program_.called.insert(&function);
   Frame frame;
   frame.file = file;

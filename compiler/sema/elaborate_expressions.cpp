@@ -75,6 +75,23 @@ Value Elaborator::named(const Expr& expr, Frame& frame) {
 // ---- expressions
 
 Value Elaborator::eval(const Expr& expr, Frame& frame) {
+  if (!may_evaluate(expr.range)) return {};
+  ++depth_;
+  Value value = evaluated(expr, frame);
+  --depth_;
+  return value;
+}
+
+std::vector<Value> Elaborator::eval_all(const Expr& expr, Frame& frame) {
+  if (expr.kind != ExprKind::call) return {eval(expr, frame)};
+  if (!may_evaluate(expr.range)) return {Value()};
+  ++depth_;
+  std::vector<Value> values = called(expr, frame);
+  --depth_;
+  return values;
+}
+
+Value Elaborator::evaluated(const Expr& expr, Frame& frame) {
   switch (expr.kind) {
     case ExprKind::integer: return scalar(Scalar::of(expr.integer));
     case ExprKind::real: return scalar(Scalar::of(expr.number));
@@ -133,8 +150,7 @@ std::optional<int> Elaborator::element(const Expr& call, const Binding& binding,
   return std::nullopt;
 }
 
-std::vector<Value> Elaborator::eval_all(const Expr& expr, Frame& frame) {
-  if (expr.kind != ExprKind::call) return {eval(expr, frame)};
+std::vector<Value> Elaborator::called(const Expr& expr, Frame& frame) {
   const std::string& first = expr.segments.empty() ? expr.text : expr.segments[0].name.text;
   if (expr.segments.size() <= 1) {
     // Values and callees are two sets of names: `mean = mean(x, over: a)` is no clash.
@@ -151,10 +167,13 @@ std::vector<Value> Elaborator::eval_all(const Expr& expr, Frame& frame) {
     fail(diagnostics_, Code::wrong_kind_of_name, expr.callee, ticked(expr.text) + " belongs to another module", "", "call " + ticked(first) + " itself");
     return {Value()};
   }
-  std::vector<std::string> more;
-  for (const Operation& core : operations()) more.emplace_back(core.name);
-  for (const std::string& name : visible(frame))
-    if (Binding::Kind kind = lookup(frame, name)->kind; kind == Binding::Kind::instance || kind == Binding::Kind::array) more.push_back(name);
+  const auto more = [&] {
+    std::vector<std::string> names;
+    for (const Operation& core : operations()) names.emplace_back(core.name);
+    for (const std::string& name : visible(frame))
+      if (Binding::Kind kind = lookup(frame, name)->kind; kind == Binding::Kind::instance || kind == Binding::Kind::array) names.push_back(name);
+    return names;
+  };
   std::optional<Callee> callee = find_callee(program_.files, frame.file, expr, more, diagnostics_);
   if (!callee) return {Value()};
   if (callee->module) {
@@ -172,6 +191,7 @@ OpId Elaborator::add(Op op, SourceRange source, const Frame& frame) {
   op.segment = segment;
   op.source = source;
   if (op.name.empty()) op.name = frame.label;
+  ++program_.work.operations;
   model_.ops.push_back(std::move(op));
   return OpId(model_.ops.size() - 1);
 }

@@ -126,11 +126,16 @@ class Elaborator {
   Model& model_;
   Diagnostics& diagnostics_;
   std::vector<std::optional<OpId>> parameter_ops_;
-  // Whether one more call may be expanded; reports once where not.
-  bool may_expand(const syntax::Expr& call);
+  // Whether one more call may be expanded, or element of a `repeat` walked; reports once where not.
+  bool may_expand(SourceRange at);
+  // Whether one more expression may be evaluated, `depth_` levels of them being open; reports once where not.
+  bool may_evaluate(SourceRange at);
+  bool too_large(SourceRange at, const char* what, const char* help);
+  Value evaluated(const syntax::Expr& expr, Frame& frame);
+  std::vector<Value> called(const syntax::Expr& call, Frame& frame);
 
   std::vector<const syntax::Function*> active_;
-  std::int64_t calls_ = 0;
+  int depth_ = 0;  // of expressions, calls and `repeat`s around the one that is evaluated
 };
 
 }  // namespace dsc::sema

@@ -16,7 +16,7 @@ using syntax::Expr;
 using syntax::ExprKind;
 using syntax::IndexKind;
 
-constexpr std::int64_t kMaxCopies = 1000000;  // stored tensors of one line
+constexpr std::int64_t kMaxCopies = 1000000;  // stored names of one export
 
 using Indices = std::map<std::string, std::int64_t>;  // what `i` is in the copy of a line that is being made
 
@@ -307,8 +307,10 @@ class Exporter {
     std::int64_t copies = 1;
     for (const auto& [name, size] : ranges) {
       variables_.try_emplace(name, size);
-      if (__builtin_mul_overflow(copies, size, &copies) || copies > kMaxCopies) return bad_line(line.range, "this line would store more than 1,000,000 tensors");
+      if (__builtin_mul_overflow(copies, size, &copies)) copies = kMaxCopies + 1;
+      if (copies > kMaxCopies - copies_) return bad_line(line.range, "with this line the export would store more than 1,000,000 tensors");
     }
+    copies_ += copies;
     Indices indices;
     expand(line, *found, std::vector<std::pair<std::string, std::int64_t>>(ranges.begin(), ranges.end()), 0, indices);
   }
@@ -369,6 +371,12 @@ class Exporter {
         if (std::find(ranges.begin(), ranges.end(), std::pair<std::string, std::int64_t>(*it)) == ranges.end()) ranges.push_back(*it);
       }
     }
+    std::int64_t copies = 1;
+    for (const auto& [variable, size] : ranges) {
+      if (__builtin_mul_overflow(copies, size, &copies)) copies = kMaxCopies + 1;
+      if (copies > kMaxCopies - copies_) return bad_line(name.range, "with this name the export would have more than 1,000,000 names");
+    }
+    copies_ += copies;
     Indices indices;
     const auto walk = [&](const auto& self, std::size_t at) -> bool {
       if (at == ranges.size()) {
@@ -420,6 +428,7 @@ class Exporter {
   Diagnostics& diagnostics_;
   ExportMap out_;
   bool ok_ = true;
+  std::int64_t copies_ = 0;  // stored and ignored names so far
   std::set<std::string> config_keys_, stored_;
   std::map<std::string, std::int64_t> variables_;
   std::vector<int> whole_;                                                 // lines that hold a parameter entirely

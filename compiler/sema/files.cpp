@@ -20,7 +20,11 @@ std::optional<std::string> read(const std::string& path) {
   if (!fs::is_regular_file(path, error)) return std::nullopt;
   std::ifstream stream(path, std::ios::binary);
   if (!stream) return std::nullopt;
-  return std::string(std::istreambuf_iterator<char>(stream), {});
+  // One byte more than a file may have: the parser says that it is too long.
+  std::string text(syntax::kMaxFileBytes + 1, '\0');
+  stream.read(text.data(), static_cast<std::streamsize>(text.size()));
+  text.resize(static_cast<std::size_t>(stream.gcount()));
+  return text;
 }
 
 // What identifies a file however it is written.
@@ -146,7 +150,7 @@ bool callee_exists(const Files& files, std::size_t from, std::string_view name) 
 }
 
 std::optional<Callee> find_callee(const Files& files, std::size_t from, const syntax::Expr& call,
-                                  const std::vector<std::string>& more, Diagnostics& diagnostics) {
+                                  const std::function<std::vector<std::string>()>& more, Diagnostics& diagnostics) {
   const std::string name = call.segments.empty() ? call.text : call.segments.back().name.text;
   const std::string alias = call.segments.size() == 2 ? call.segments[0].name.text : "";
   std::vector<Callee> found;
@@ -164,7 +168,8 @@ std::optional<Callee> find_callee(const Files& files, std::size_t from, const sy
   }
   if (found.empty()) {
     std::vector<std::string> names = visible_names(files, from);
-    names.insert(names.end(), more.begin(), more.end());
+    if (more)
+      for (std::string& name : more()) names.push_back(std::move(name));
     fail(diagnostics, Code::unknown_callee, call.callee, "there is no operation, function, module or instance " + ticked(call.text), "",
          suggestion(call.text, names));
     return std::nullopt;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <deque>
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
@@ -44,9 +45,9 @@ struct Callee {
 
 // Whether a module or function of this name is visible in file `from` without an alias.
 bool callee_exists(const Files& files, std::size_t from, std::string_view name);
-// What `call`, in file `from`, names; reports where it is nothing or ambiguous. `more` are further names that could have
-// been meant (operations, instances).
+// What `call`, in file `from`, names; reports where it is nothing or ambiguous. `more` gives further names that could
+// have been meant (operations, instances); it is asked only then.
 std::optional<Callee> find_callee(const Files& files, std::size_t from, const syntax::Expr& call,
-                                  const std::vector<std::string>& more, Diagnostics& diagnostics);
+                                  const std::function<std::vector<std::string>()>& more, Diagnostics& diagnostics);
 
 }  // namespace dsc::sema

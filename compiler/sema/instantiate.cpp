@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <utility>
 
 #include "compiler/sema/arguments.h"
 #include "compiler/sema/program.h"
@@ -13,7 +14,8 @@ using syntax::ExprKind;
 using syntax::FormalKind;
 
 constexpr std::int64_t kMaxAxis = (std::int64_t{1} << 31) - 1;
-constexpr std::size_t kMaxInstances = 65536;
+constexpr std::int64_t kMaxInstances = 65536;
+constexpr std::size_t kMaxDepth = 256;
 constexpr std::int64_t kMaxElements = std::int64_t{1} << 62;
 
 class Instantiator {
@@ -28,11 +30,9 @@ class Instantiator {
            "an instance holds its own instances, so the chain of modules must end", {{"declared here", module.name.range}});
       return std::nullopt;
     }
-    if (program_.instances.size() >= kMaxInstances) {
-      if (!too_many_) fail(diagnostics_, Code::too_large, call->range, "the model has more than 65,536 instances", "", "make the array over a shorter axis");
-      too_many_ = true;
-      return std::nullopt;
-    }
+    if (active_.size() >= kMaxDepth) return too_large(call->range, "instances stand in each other more than 256 deep", "let fewer modules contain each other");
+    if (program_.work.instances >= kMaxInstances) return too_large(call ? call->range : module.name.range, "the model has more than 65,536 instances", "make the array over a shorter axis");
+    ++program_.work.instances;
     const int index = static_cast<int>(program_.instances.size());
     Instance& instance = program_.instances.emplace_back();
     instance.module = &module;
@@ -48,6 +48,11 @@ class Instantiator {
   }
 
  private:
+  std::nullopt_t too_large(SourceRange range, const char* what, const char* help) {
+    if (!std::exchange(program_.work.spent, true)) fail(diagnostics_, Code::too_large, range, what, "", help);
+    return std::nullopt;
+  }
+
   static std::string join(const std::string& path, const std::string& name) { return path.empty() ? name : path + "." + name; }
 
   std::optional<AxisId> make_axis(Instance& instance, const std::string& name, const Scalar& size, SourceRange source, bool internal) {
@@ -144,7 +149,7 @@ class Instantiator {
       if (item.kind == Kind::product) fine = declare(index, module.products[item.index]);
       if (item.kind == Kind::sub) fine = declare(index, module.subs[item.index]), name = &module.subs[item.index].name.text;
       if (item.kind == Kind::require) fine = declare(index, module.requirements[item.index]);
-      if (too_many_) return false;
+      if (!program_.goes_on()) return false;
       if (!fine && name) mark_broken(index, *name);
       ok = ok && fine;
     }
@@ -334,7 +339,6 @@ class Instantiator {
   Program& program_;
   Diagnostics& diagnostics_;
   std::vector<const syntax::Module*> active_;
-  bool too_many_ = false;
 };
 
 }  // namespace
@@ -350,9 +354,9 @@ const Binding* Program::find(int instance, std::string_view name) const {
   return it == builtins.end() ? nullptr : &it->second;
 }
 
-Program make_program(const SourceMap& sources, Diagnostics& diagnostics, const Files& files, std::int64_t batch, SourceRange batch_source,
-                     std::int64_t sequence, SourceRange sequence_source) {
-  Program program{sources, diagnostics, files, true, {}, {}, {}, {}, {}, {}, {}};
+Program make_program(const SourceMap& sources, Diagnostics& diagnostics, const Files& files, Work& work, std::int64_t batch,
+                     SourceRange batch_source, std::int64_t sequence, SourceRange sequence_source) {
+  Program program{sources, diagnostics, files, work, true, {}, {}, {}, {}, {}, {}, {}};
   program.model.axes.push_back({"batch", batch, batch_source, false, {}});
   program.model.axes.push_back({"seq", sequence, sequence_source, false, {}});
   for (const char* name : {"batch", "seq"}) {

@@ -54,10 +54,21 @@ struct ParameterOrigin {
   bool decays;
 };
 
+// What checking one file has taken so far, over the model and all modules and functions by themselves: a few lines can
+// ask for more than any machine has.
+struct Work {
+  std::int64_t calls = 0;        // of functions and instances, and elements that a `repeat` walked
+  std::int64_t expressions = 0;  // evaluated
+  std::int64_t operations = 0;   // made
+  std::int64_t instances = 0;
+  bool spent = false;            // too much, which is reported
+};
+
 struct Program {
   const SourceMap& sources;
   Diagnostics& diagnostics;
   const Files& files;
+  Work& work;
   bool sizes_known = true;  // false: a module is checked alone, with made-up sizes
 
   Model model;
@@ -68,6 +79,9 @@ struct Program {
   std::set<const syntax::Function*> called;
   Names builtins;                          // batch, seq
 
+  // Whether it is worth going on: what is asked for is within bounds, and not much is wrong. (One mistake is found again
+  // wherever the function or module around it is used, and to look for a name that was meant takes its time.)
+  bool goes_on() const { return !work.spent && diagnostics.reports() < 200; }
   Folding folding() const { return {diagnostics, sizes_known}; }
   std::string axis_name(AxisId id) const;
   // The names that `instance` sees, or null.
@@ -75,7 +89,7 @@ struct Program {
 };
 
 // An empty program with the axes `batch` and `seq`.
-Program make_program(const SourceMap& sources, Diagnostics& diagnostics, const Files& files, std::int64_t batch, SourceRange batch_source,
+Program make_program(const SourceMap& sources, Diagnostics& diagnostics, const Files& files, Work& work, std::int64_t batch, SourceRange batch_source,
                      std::int64_t sequence, SourceRange sequence_source);
 
 // The scalar worth of names inside an instance (or of nothing but numbers where `instance` is negative).

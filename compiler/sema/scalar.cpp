@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "compiler/sema/text.h"
 #include "compiler/syntax/print.h"
@@ -36,6 +37,7 @@ std::optional<Scalar> fold_whole(const Folding& folding, const std::string& op, 
     fail(folding.diagnostics, Code::inexact_division, at, "this divides by zero");
     return std::nullopt;
   }
+  if (b == -1) return fold_whole(folding, "-", 0, a, at);  // where a is the least number, its negative does not exist
   if (a % b == 0) return Scalar::of(a / b);
   if (!folding.sizes_known) return Scalar::of(std::max<std::int64_t>(1, a / b));
   fail(folding.diagnostics, Code::inexact_division, at,
@@ -77,7 +79,7 @@ std::optional<Scalar> fold_function(const std::string& name, const std::vector<S
   if (arguments.size() != 1) return std::nullopt;
   const Scalar& a = arguments[0];
   const double x = a.number;
-  if (name == "abs") return a.whole ? Scalar::of(std::abs(a.integer)) : Scalar::of(std::fabs(x));
+  if (name == "abs") return a.whole && a.integer != std::numeric_limits<std::int64_t>::min() ? Scalar::of(std::abs(a.integer)) : Scalar::of(std::fabs(x));
   if (name == "real") return Scalar::of(x);
   if (name == "exp") return Scalar::of(std::exp(x));
   if (name == "log") return Scalar::of(std::log(x));

@@ -60,10 +60,9 @@ int edit_distance(const std::string& a, const std::string& b) {
 }  // namespace
 
 void Diagnostics::add(Diagnostic diagnostic) {
-  for (const Diagnostic& old : list_)
-    if (old.code == diagnostic.code && old.range.file == diagnostic.range.file && old.range.begin == diagnostic.range.begin &&
-        old.range.end == diagnostic.range.end)
-      return;
+  ++reports_;
+  const SourceRange& range = diagnostic.range;
+  if (!known_.emplace(diagnostic.code, range.file, range.begin, range.end).second) return;
   list_.push_back(std::move(diagnostic));
 }
 
@@ -100,9 +99,12 @@ std::string render(const Diagnostics& diagnostics, const SourceMap& sources) {
 }
 
 std::string nearest(const std::string& word, const std::vector<std::string>& candidates) {
+  constexpr std::size_t longest = 100;  // the time is the product of both lengths
   std::string best;
+  if (word.size() > longest) return best;
   int limit = std::max<int>(1, static_cast<int>(word.size()) / 3);
   for (const std::string& candidate : candidates) {
+    if (candidate.size() > word.size() + static_cast<std::size_t>(limit) || word.size() > candidate.size() + static_cast<std::size_t>(limit)) continue;
     int distance = edit_distance(word, candidate);
     if (distance > limit || (distance == limit && !best.empty())) continue;
     best = candidate;

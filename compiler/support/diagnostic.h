@@ -2,7 +2,10 @@
 // Diagnostics list and go on where they can, so one run reports several. Codes are listed in diagnostic_codes.h.
 #pragma once
 
+#include <cstdint>
+#include <set>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "compiler/support/diagnostic_codes.h"
@@ -33,9 +36,13 @@ class Diagnostics {
   void add(Diagnostic diagnostic);
   bool has_errors() const;
   const std::vector<Diagnostic>& list() const { return list_; }
+  // How often something was added, repetitions included.
+  std::int64_t reports() const { return reports_; }
 
  private:
   std::vector<Diagnostic> list_;
+  std::int64_t reports_ = 0;
+  std::set<std::tuple<Code, std::uint32_t, std::uint32_t, std::uint32_t>> known_;  // code and range of each
 };
 
 // The text of one diagnostic as the user sees it, carets included, ending in a newline.

@@ -270,8 +270,7 @@ std::size_t utf8_length(std::string_view text, std::size_t at) {
 bool check_bytes(std::uint32_t file, std::string_view name, std::string_view text, Diagnostics& diagnostics) {
   if (text.size() > kMaxFileBytes) {
     diagnostics.add({Code::file_too_long, Severity::error,
-                     std::string(name) + " has " + with_commas(static_cast<std::int64_t>(text.size())) + " bytes; at most " +
-                         with_commas(static_cast<std::int64_t>(kMaxFileBytes)) + " are read",
+                     std::string(name) + " has more than " + with_commas(static_cast<std::int64_t>(kMaxFileBytes)) + " bytes",
                      {file, 0, 0}, "", {}, "split it into several files, and `use` them"});
     return false;
   }

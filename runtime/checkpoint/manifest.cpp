@@ -9,6 +9,7 @@
 #include <tuple>
 
 #include "compiler/support/diagnostic_codes.h"
+#include "compiler/support/json_limits.h"
 #include "runtime/checkpoint/checksum.h"
 
 namespace dsc {
@@ -243,6 +244,8 @@ std::string to_json(const Manifest& m) {
 }
 
 Result<Manifest> manifest_from_json(const std::string& text) {
+  if (std::string problem = json_limits_problem(text); !problem.empty())
+    return Error{str(Code::checkpoint_damaged), "its manifest " + problem, ""};
   try {
     Json j = Json::parse(text, nullptr, false);
     if (j.is_discarded()) return Error{str(Code::checkpoint_damaged), "its manifest is not JSON", ""};

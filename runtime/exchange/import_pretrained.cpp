@@ -6,6 +6,7 @@
 #include <sstream>
 
 #include "compiler/support/diagnostic_codes.h"
+#include "compiler/support/json_limits.h"
 #include "runtime/exchange/huggingface.h"
 #include "runtime/exchange/safetensors.h"
 #include "runtime/exchange/stored_layout.h"
@@ -16,6 +17,7 @@ namespace {
 namespace fs = std::filesystem;
 using Json = nlohmann::json;
 constexpr std::uintmax_t kJsonLimit = 64u << 20;
+constexpr JsonLimits kJsonLimits{.depth = 64, .values = std::int64_t{1} << 22};
 
 Error unreadable(std::string message) {
   return {str(Code::pretrained_unreadable), std::move(message), "name a folder with config.json and model.safetensors"};
@@ -29,7 +31,9 @@ Result<Json> read_json(const fs::path& path) {
   if (bytes > kJsonLimit) return unreadable(path.string() + " is too large to be what it is named");
   std::ostringstream text;
   text << file.rdbuf();
-  Json json = Json::parse(text.str(), nullptr, false);
+  if (std::string problem = json_limits_problem(text.view(), kJsonLimits); !problem.empty())
+    return unreadable(path.string() + " " + problem);
+  Json json = Json::parse(text.view(), nullptr, false);
   if (!json.is_object()) return unreadable(path.string() + " is not a JSON object");
   return json;
 }

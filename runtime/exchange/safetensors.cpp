@@ -14,6 +14,7 @@
 #include <utility>
 
 #include "compiler/support/diagnostic_codes.h"
+#include "compiler/support/json_limits.h"
 #include "compiler/support/units.h"
 #include "runtime/checkpoint/durable_file.h"
 
@@ -21,8 +22,9 @@ namespace dsc {
 namespace {
 
 static_assert(std::endian::native == std::endian::little);
-using Json = nlohmann::ordered_json;
+using Json = nlohmann::json;
 constexpr std::int64_t kHeaderLimit = 100'000'000;  // the format's own
+constexpr JsonLimits kJsonLimits{.depth = 16, .values = std::int64_t{1} << 22};  // some 300,000 tensors
 
 struct TypeSize {
   const char* name;
@@ -70,6 +72,7 @@ StoredTensor tensor_from(const std::string& name, const Json& j, std::int64_t da
 }
 
 std::vector<StoredTensor> parse_header(const std::string& text, std::int64_t data_begin, std::int64_t data_bytes) {
+  if (std::string problem = json_limits_problem(text, kJsonLimits); !problem.empty()) throw Malformed("its header " + problem);
   Json header = Json::parse(text, nullptr, false);
   if (!header.is_object()) throw Malformed("its header is not a JSON object");
   std::vector<StoredTensor> tensors;
@@ -190,7 +193,7 @@ Result<SafetensorsWriter> SafetensorsWriter::create(
   SafetensorsWriter writer;
   writer.path_ = path;
   writer.temporary_ = path.string() + ".partial";
-  Json header;
+  nlohmann::ordered_json header;
   header["__metadata__"] = {{"format", "pt"}};
   std::int64_t offset = 0;
   for (const auto& [name, shape] : tensors) {

@@ -139,6 +139,18 @@ TEST(DamagedCheckpoint, HostileManifests) {
             "error: the model is not the one of checkpoint step 2: the checkpoint has parameter `extra`, the model has not");
 }
 
+// The checksum is that of the JSON written again, which goes as deep as the JSON does.
+TEST(DamagedCheckpoint, ManifestsThatAskForMuch) {
+  Damage damage;
+  const std::string start = R"({"format":"dsc checkpoint","version":1,"checksum":"0000000000000000","x":)";
+  damage.put("manifest.json", start + std::string(1'000'000, '[') + std::string(1'000'000, ']') + "}");
+  EXPECT_EQ(damage.line(), kStart + "its manifest is nested more than 64 deep");
+  std::string many = start + "[";
+  for (int i = 0; i < 6'000'000; ++i) many += "[],";
+  damage.put("manifest.json", many + many + many + "[]]}");
+  EXPECT_EQ(damage.line(), kStart + "its manifest holds more than 16,777,216 values");
+}
+
 TEST(DamagedCheckpoint, AllOfThemIsAnError) {
   Damage damage;
   for (int step : {1, 2}) std::ofstream(damage.folder.step(step) / "manifest.json") << "garbage";

@@ -260,6 +260,8 @@ TEST(Import, UnreadableFolders) {
   ASSERT_TRUE(f.write());
   std::ofstream(f.out / "config.json") << "[]";
   EXPECT_EQ(import_error(f).message, (f.out / "config.json").string() + " is not a JSON object");
+  std::ofstream(f.out / "config.json") << R"({"n_embd":)" + std::string(1'000'000, '[') + std::string(1'000'000, ']') + "}";
+  EXPECT_EQ(import_error(f).message, (f.out / "config.json").string() + " is nested more than 64 deep");
   fs::remove(f.out / "config.json");
   Error error = import_error(f);
   EXPECT_EQ(error.code, "DSM0830");

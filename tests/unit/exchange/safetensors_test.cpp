@@ -137,5 +137,23 @@ TEST(Safetensors, MalformedFiles) {
   expect(file_of(std::string(1000000, '['), 0), "its header is not a JSON object");
 }
 
+// Time and memory are in proportion to the header.
+TEST(Safetensors, HeadersThatAskForMuch) {
+  TemporaryFolder dir;
+  auto problem = [&](const std::string& header) {
+    std::filesystem::remove(dir / "m");
+    std::ofstream(dir / "m", std::ios::binary) << file_of(header, 0);
+    Result<SafetensorsReader> reader = SafetensorsReader::open(dir / "m");
+    return reader ? std::string() : reader.error().message;
+  };
+  EXPECT_NE(problem("{\"a\":" + std::string(1'000'000, '[') + std::string(1'000'000, ']') + "}").find("nested more than 16 deep"), std::string::npos);
+  std::string many = "{\"a\":[";
+  for (int i = 0; i < 5'000'000; ++i) many += "[],";
+  EXPECT_NE(problem(many + "[]]}").find("holds more than 4,194,304 values"), std::string::npos);
+  std::string names = "{\"\":0";
+  for (int i = 0; i < 300'000; ++i) names += ",\"" + std::to_string(i) + "\":0";
+  EXPECT_NE(problem(names + "}").find("lacks dtype"), std::string::npos);
+}
+
 }  // namespace
 }  // namespace dsc

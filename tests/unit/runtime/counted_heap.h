@@ -3,13 +3,11 @@
 
 #include <cstdint>
 
+#include "tests/support/sanitized.h"
+
 namespace dsc_test {
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-inline constexpr bool kHeapIsCounted = false;
-#else
-inline constexpr bool kHeapIsCounted = true;
-#endif
+inline constexpr bool kHeapIsCounted = !kSanitized;
 
 struct HeapCount {
   std::int64_t calls = 0;       // that allocate

@@ -3,6 +3,7 @@
 
 #include "compiler/support/diagnostic.h"
 #include "compiler/support/ids.h"
+#include "compiler/support/json_limits.h"
 #include "compiler/support/units.h"
 
 namespace dsc {
@@ -68,6 +69,18 @@ TEST(Diagnostics, KeepOneOfEachPlace) {
   list.add(d);
   EXPECT_EQ(list.list().size(), 2u);
   EXPECT_TRUE(list.has_errors());
+}
+
+TEST(JsonLimits, DepthAndValues) {
+  EXPECT_EQ(json_limits_problem(""), "");
+  EXPECT_EQ(json_limits_problem(std::string(64, '[')), "");
+  EXPECT_EQ(json_limits_problem(std::string(65, '{')), "is nested more than 64 deep");
+  EXPECT_EQ(json_limits_problem("[[],[],[]]", {.depth = 2, .values = 6}), "");
+  EXPECT_EQ(json_limits_problem("[[],[],[]]", {.depth = 1, .values = 6}), "is nested more than 1 deep");
+  EXPECT_EQ(json_limits_problem("[[],[],[]]", {.depth = 2, .values = 5}), "holds more than 5 values");
+  EXPECT_EQ(json_limits_problem(R"({"a":1,"b":[2,3]})", {.depth = 2, .values = 6}), "");
+  EXPECT_EQ(json_limits_problem(R"({"a":1,"b":[2,3]})", {.depth = 2, .values = 5}), "holds more than 5 values");
+  EXPECT_EQ(json_limits_problem(R"(["[[[,,,\"[[[,,,"])", {.depth = 1, .values = 1}), "") << "what stands in a string counts for nothing";
 }
 
 TEST(Nearest, SuggestsWhatIsClose) {

@@ -1,8 +1,7 @@
 // Whatever the bytes, parsing ends with a tree or with diagnostics.
 #include <gtest/gtest.h>
 
-#include <filesystem>
-#include <random>
+#include <string>
 
 #include "compiler/syntax/format.h"
 #include "compiler/syntax/print.h"
@@ -83,36 +82,6 @@ TEST(Hostile, Bytes) {
   EXPECT_TRUE(has(survives(std::string("a\0b", 3)), Code::not_utf8));
   EXPECT_TRUE(survives("\xEF\xBB\xBFtrain { }\n").file);
   EXPECT_TRUE(survives("// \xE2\x82\xAC\ntrain { x = \"\xF0\x9F\x98\x80\" }\n").file);
-}
-
-TEST(Hostile, Mutations) {
-  std::vector<std::string> seeds;
-  for (const char* folder : {"/stdlib", "/examples", "/tests/golden/syntax"})
-    for (const auto& entry : std::filesystem::recursive_directory_iterator(std::string(DSC_SOURCE_DIR) + folder))
-      if (entry.path().extension() == ".dsm" && entry.file_size() < 8'000) seeds.push_back(read_file(entry.path().string()));
-  std::sort(seeds.begin(), seeds.end());
-  ASSERT_GE(seeds.size(), 20u);
-  const std::string symbols = "(){}[],:=.+-*/^<>\"\\\n 0a";
-  std::mt19937 random(42);
-  const auto below = [&](std::size_t n) { return static_cast<std::size_t>(random() % std::max<std::size_t>(n, 1)); };
-  int trees = 0;
-  for (int i = 0; i < 2000; ++i) {
-    std::string text = seeds[below(seeds.size())];
-    const std::size_t edits = 1 + below(4);
-    for (std::size_t e = 0; e < edits && !text.empty(); ++e) {
-      const std::size_t at = below(text.size()), length = 1 + below(8);
-      switch (below(5)) {
-        case 0: text.erase(at, length); break;
-        case 1: text.insert(at, 1, symbols[below(symbols.size())]); break;
-        case 2: text[at] = static_cast<char>(below(256)); break;
-        case 3: text.insert(at, text.substr(below(text.size()), length * 4)); break;
-        default: text[at] = symbols[below(symbols.size())]; break;
-      }
-    }
-    trees += survives(text).file.has_value();
-  }
-  EXPECT_GT(trees, 100);
-  EXPECT_LT(trees, 1900);
 }
 
 }  // namespace
