@@ -76,14 +76,7 @@ class Forward final : public Kernel {
         for (int64_t q = 0; q < B; ++q) result[d * B + q] *= rescale[q];
       values_[tail](v_block, scores, result);
     }
-    for (int64_t d = 0; d < vs; ++d)
-      for (int64_t q = 0; q < B; ++q) result[d * B + q] /= sum[q];
-    pack_f32(matrix(result, DType::f32, 0, queries, vs, 1, B), values_wide, vs);
-    for (int64_t q = 0; q < queries; ++q)
-      store_result(streams_, spec_.out_type, element(out_, spec_.out_type, at.out + (q0 + q) * spec_.out_along), spec_.out_channel, vs, values_wide + q * vs);
-    if (streams_) end_streaming();
-    log_run(sum, sum, B);
-    for (int64_t q = 0; q < queries; ++q) statistics_[at.index * spec_.length + q0 + q] = highest[q] + sum[q];
+    finish_queries(spec_, at, q0, queries, streams_, result, values_wide, highest, sum, out_, statistics_);
   }
 
  private:

@@ -73,14 +73,7 @@ class Forward final : public Kernel {
         for (int64_t q = 0; q < B; ++q) result[d * B + q] *= rescale[q];
       values_[tail](v_columns, p_pairs, result);
     }
-    for (int64_t d = 0; d < vs; ++d)
-      for (int64_t q = 0; q < B; ++q) result[d * B + q] /= sum[q];
-    pack_f32(matrix(result, DType::f32, 0, queries, vs, 1, B), rows, vs);
-    for (int64_t q = 0; q < queries; ++q)
-      store_result(streams_, DType::bf16, element(out_, DType::bf16, at.out + (q0 + q) * spec_.out_along), spec_.out_channel, vs, rows + q * vs);
-    if (streams_) end_streaming();
-    log_run(sum, sum, B);
-    for (int64_t q = 0; q < queries; ++q) statistics_[at.index * spec_.length + q0 + q] = highest[q] + sum[q];
+    finish_queries(spec_, at, q0, queries, streams_, result, rows, highest, sum, out_, statistics_);
   }
 
  private:

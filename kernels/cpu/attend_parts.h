@@ -120,6 +120,21 @@ inline void soften(float* scores, int64_t keys, float* highest, float* sum, floa
   for (int64_t q = 0; q < B; ++q) sum[q] = sum[q] * rescale[q] + total[q];
 }
 
+// The end of a block of queries: result [channels, queries] divided by the sums, stored by rows (`rows` is scratch of B rows), and
+// the log-sum-exp of each query. sum is used up.
+inline void finish_queries(const AttendSpec& spec, const Offsets& at, int64_t q0, int64_t queries, bool streams, float* result, float* rows,
+                           const float* highest, float* sum, void* out, float* statistics) {
+  const int64_t channels = spec.v_size;
+  for (int64_t d = 0; d < channels; ++d)
+    for (int64_t q = 0; q < B; ++q) result[d * B + q] /= sum[q];
+  pack_f32(matrix(result, DType::f32, 0, queries, channels, 1, B), rows, channels);
+  for (int64_t q = 0; q < queries; ++q)
+    store_result(streams, spec.out_type, element(out, spec.out_type, at.out + (q0 + q) * spec.out_along), spec.out_channel, channels, rows + q * channels);
+  if (streams) end_streaming();
+  log_run(sum, sum, B);
+  for (int64_t q = 0; q < queries; ++q) statistics[at.index * spec.length + q0 + q] = highest[q] + sum[q];
+}
+
 // With products of bf16: where AttendShape::bf16.
 KernelPtr make_forward_bf16(const AttendForwardSpec& spec, const Bindings& bindings, const Target& target);
 KernelPtr make_backward_bf16(const AttendBackwardSpec& spec, const Bindings& bindings, const Target& target);
