@@ -114,7 +114,7 @@ inline void soften(float* scores, int64_t keys, float* highest, float* sum, floa
     rescale[q] = highest[q] - shift[q];
     highest[q] = peak[q];
   }
-  exp_run(rescale, rescale, B);
+  softmax_exp_run(rescale, 0.0f, B);
   alignas(64) float total[B];
   exp_rows(scores, keys, B, shift, total);
   for (int64_t q = 0; q < B; ++q) sum[q] = sum[q] * rescale[q] + total[q];

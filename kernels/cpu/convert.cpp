@@ -1,18 +1,21 @@
 #include "kernels/cpu/convert.h"
 
-#include <immintrin.h>
+#include "kernels/cpu/vector.h"
 
 namespace dsc::cpu {
 namespace {
 
 using std::int64_t;
 
-#if !defined(__F16C__)
-#error "the CPU back-end needs F16C"
-#endif
-
 float f16_to_f32(std::uint16_t x) { return _cvtsh_ss(x); }
 std::uint16_t f32_to_f16(float x) { return _cvtss_sh(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+
+// Runs are mostly rows of a tile, too short for a call to be worth it.
+void copy_f32(const float* src, int64_t count, float* dst) {
+  int64_t i = 0;
+  for (; i + lanes <= count; i += lanes) store(dst + i, load(src + i));
+  for (; i < count; ++i) dst[i] = src[i];
+}
 
 void widen_f16(const std::uint16_t* src, int64_t count, float* dst) {
   int64_t i = 0;
@@ -33,20 +36,12 @@ void widen_bf16(const std::uint16_t* __restrict src, int64_t count, float* __res
   for (int64_t i = 0; i < count; ++i) dst[i] = bf16_to_f32(src[i]);
 }
 
-#if defined(__AVX512BW__)
-// 32 values to bf16.
-__m512i narrow_32(const float* src) {
-  alignas(64) static constexpr std::uint16_t upper[32] = {1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31,
-                                                          33, 35, 37, 39, 41, 43, 45, 47, 49, 51, 53, 55, 57, 59, 61, 63};
-  return _mm512_permutex2var_epi16(round_bf16(_mm512_loadu_ps(src)), _mm512_load_si512(upper), round_bf16(_mm512_loadu_ps(src + 16)));
-}
-#endif
+// Two vectors of values to bf16.
+Words narrow_two(const float* src) { return upper_halves(round_bf16(load(src)), round_bf16(load(src + lanes))); }
 
 void narrow_bf16(const float* __restrict src, int64_t count, std::uint16_t* __restrict dst) {
   int64_t i = 0;
-#if defined(__AVX512BW__)
-  for (; i + 32 <= count; i += 32) _mm512_storeu_si512(dst + i, narrow_32(src + i));
-#endif
+  for (; i + 2 * lanes <= count; i += 2 * lanes) store_words(dst + i, narrow_two(src + i));
   for (; i < count; ++i) dst[i] = f32_to_bf16(src[i]);
 }
 
@@ -76,7 +71,7 @@ void load_run(DType type, const void* src, int64_t stride, int64_t count, float*
   const bool unit = stride == 1;
   switch (type) {
     case DType::f32:
-      if (unit) std::memcpy(dst, src, static_cast<std::size_t>(count) * 4);
+      if (unit) copy_f32(static_cast<const float*>(src), count, dst);
       else load_strided<float>(src, stride, count, dst, plain<float>);
       return;
     case DType::bf16:
@@ -97,7 +92,7 @@ void store_run(DType type, void* dst, int64_t stride, int64_t count, const float
   const bool unit = stride == 1;
   switch (type) {
     case DType::f32:
-      if (unit) std::memcpy(dst, src, static_cast<std::size_t>(count) * 4);
+      if (unit) copy_f32(src, count, static_cast<float*>(dst));
       else store_strided<float>(dst, stride, count, src, plain<float>);
       return;
     case DType::bf16:
@@ -115,18 +110,16 @@ void store_run(DType type, void* dst, int64_t stride, int64_t count, const float
 }
 
 void stream_run(DType type, void* dst, int64_t stride, int64_t count, const float* src) {
-#if defined(__AVX512BW__)
   const bool lines = stride == 1 && reinterpret_cast<std::uintptr_t>(dst) % 64 == 0;
   if (lines && type == DType::bf16 && count % 32 == 0) {
-    for (int64_t i = 0; i < count; i += 32) _mm512_stream_si512(reinterpret_cast<__m512i*>(static_cast<std::uint16_t*>(dst) + i), narrow_32(src + i));
-    return;
+    std::uint16_t* to = static_cast<std::uint16_t*>(dst);
+    for (int64_t i = 0; i < count; i += 2 * lanes) stream_words(to + i, narrow_two(src + i));
+  } else if (lines && type == DType::f32 && count % 16 == 0) {
+    float* to = static_cast<float*>(dst);
+    for (int64_t i = 0; i < count; i += lanes) stream(to + i, load(src + i));
+  } else {
+    store_run(type, dst, stride, count, src);
   }
-  if (lines && type == DType::f32 && count % 16 == 0) {
-    for (int64_t i = 0; i < count; i += 16) _mm512_stream_ps(static_cast<float*>(dst) + i, _mm512_loadu_ps(src + i));
-    return;
-  }
-#endif
-  store_run(type, dst, stride, count, src);
 }
 
 void add_run(float* dst, int64_t stride, int64_t count, const float* src) {
@@ -140,10 +133,7 @@ void add_run(float* dst, int64_t stride, int64_t count, const float* src) {
 void round_run(DType type, float* dst, const float* src, int64_t count) {
   if (type == DType::bf16) {
     int64_t i = 0;
-#if defined(__AVX512BW__)
-    const __m512i upper = _mm512_set1_epi32(static_cast<int>(0xffff0000));
-    for (; i + 16 <= count; i += 16) _mm512_storeu_si512(dst + i, _mm512_and_si512(round_bf16(_mm512_loadu_ps(src + i)), upper));
-#endif
+    for (; i + lanes <= count; i += lanes) store(dst + i, as_floats(upper_half(round_bf16(load(src + i)))));
     for (; i < count; ++i) dst[i] = bf16_to_f32(f32_to_bf16(src[i]));
   } else if (type == DType::f16) {
     int64_t i = 0;
@@ -151,7 +141,7 @@ void round_run(DType type, float* dst, const float* src, int64_t count) {
       _mm256_storeu_ps(dst + i, _mm256_cvtph_ps(_mm256_cvtps_ph(_mm256_loadu_ps(src + i), _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)));
     for (; i < count; ++i) dst[i] = f16_to_f32(f32_to_f16(src[i]));
   } else if (dst != src) {
-    std::memcpy(dst, src, static_cast<std::size_t>(count) * 4);
+    copy_f32(src, count, dst);
   }
 }
 

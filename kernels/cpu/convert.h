@@ -20,17 +20,6 @@ inline std::uint16_t f32_to_bf16(float value) {
   return static_cast<std::uint16_t>((x & 0x7fffffffu) > 0x7f800000u ? nan : rounded);
 }
 
-#if defined(__AVX512BW__)
-// f32_to_bf16 of 16 values, each in the upper half of its 32 bits. (The instruction for this flushes denormals.)
-inline __m512i round_bf16(__m512 value) {
-  const __m512i x = _mm512_castps_si512(value);
-  const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(x, 16), _mm512_set1_epi32(1));
-  const __m512i rounded = _mm512_add_epi32(_mm512_add_epi32(x, _mm512_set1_epi32(0x7fff)), odd);
-  const __mmask16 nan = _mm512_cmp_ps_mask(value, value, _CMP_UNORD_Q);
-  return _mm512_mask_or_epi32(rounded, nan, x, _mm512_set1_epi32(0x400000));
-}
-#endif
-
 // dst[i] = f32 of src[i * stride]; src points at elements of `type`.
 void load_run(DType type, const void* src, std::int64_t stride, std::int64_t count, float* dst);
 // dst[i * stride] = src[i] in `type`.

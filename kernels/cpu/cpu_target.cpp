@@ -2,6 +2,7 @@
 #include <gnu/libc-version.h>
 #include <libxsmm.h>
 
+#include "kernels/cpu/vector.h"
 #include "kernels/ops.h"
 
 namespace dsc {
@@ -11,20 +12,14 @@ Target cpu_target() {
   const char* instructions = libxsmm_get_target_arch();
   Target target;
   target.name = "cpu";
-#if defined(__AVX512F__)
-  const char* compiled = "avx512";
-#elif defined(__AVX2__)
-  const char* compiled = "avx2";
-  target.vector = 8;
-#else
-  const char* compiled = "sse";
-  target.vector = 4;
-#endif
+  target.vector = static_cast<int>(cpu::lanes);
+  const char* compiled = cpu::lanes == 16 ? "avx512" : "avx2";
   target.fingerprint = std::string("libxsmm ") + LIBXSMM_VERSION + " " + instructions + ", glibc " + gnu_get_libc_version() + " " + compiled;
   target.bf16_products = libxsmm_get_target_archid() >= LIBXSMM_X86_AVX512_CPX;
+  // A panel of B is read again for each few rows of A: it has to stay in the nearest cache with narrow vectors, in the next with wide ones.
   target.tile_m = 96;
-  target.tile_n = 64;
-  target.block_k = 384;
+  target.tile_n = 4 * target.vector;
+  target.block_k = target.vector == 16 ? 384 : 192;
   target.chunk = Bytes(64 << 20);
   return target;
 }

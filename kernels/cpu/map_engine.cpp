@@ -1,5 +1,6 @@
 #include "kernels/cpu/map_engine.h"
 
+#include <cmath>
 #include <cstring>
 #include <limits>
 
