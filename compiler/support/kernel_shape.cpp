@@ -10,6 +10,7 @@ namespace {
 
 using std::int64_t;
 
+constexpr int64_t product_part_bytes = 4 << 20;  // of packed operands, so that they are still in a cache when they are multiplied
 constexpr int64_t work_per_tile = 16384;  // elements of a pointwise tile: enough to hide what a tile costs to hand out
 
 int64_t up(int64_t value, int64_t multiple) { return (value + multiple - 1) / multiple * multiple; }
@@ -161,7 +162,7 @@ MapShape map_shape(const MapSpec& spec, const Target&) {
   return shape;
 }
 
-ProductShape product_shape(const ProductSpec& spec, const Target& target) {
+ProductShape product_shape(const ProductSpec& spec, const Target& target, bool in_parts) {
   ProductShape shape;
   const bool is_bf16 = spec.a_type == DType::bf16 && spec.b_type == DType::bf16 && target.bf16_products;
   shape.compute = is_bf16 ? DType::bf16 : DType::f32;
@@ -180,7 +181,9 @@ ProductShape product_shape(const ProductSpec& spec, const Target& target) {
   shape.last_width = std::min(shape.tile_n, up(n_last, 16) + (n_last <= narrow ? 16 : 0));
   // A is read in place where its type is the one multiplied; f32 may have either dim contiguous, bf16 rows are read by pairs.
   const bool odd_pairs = is_bf16 && (spec.k % 2 != 0 || (spec.m > 1 && spec.a_m % 2 != 0));
-  shape.pack_a = spec.a_type != shape.compute || !(a_rows || (a_columns && !is_bf16)) || odd_pairs;
+  // With narrow vectors LIBXSMM reads columns a quarter slower than rows: the copy is soon paid for.
+  const bool slow_columns = !a_rows && target.vector < 16 && spec.n >= 128 && spec.m >= 16;
+  shape.pack_a = spec.a_type != shape.compute || !(a_rows || (a_columns && !is_bf16)) || odd_pairs || slow_columns;
   shape.a_transposed = !shape.pack_a && !a_rows;
   // Packing B costs little beside m rows of work and spares strided reads; below that it does not pay.
   shape.pack_b = is_bf16 || spec.b_type != DType::f32 || spec.b_n != 1 || (spec.b_k < spec.n && spec.k > 1) || spec.m >= 64 ||
@@ -190,17 +193,6 @@ ProductShape product_shape(const ProductSpec& spec, const Target& target) {
     if (dim.a_stride != 0) shape.a_batches *= dim.size;
     if (dim.b_stride != 0) shape.b_batches *= dim.size;
   }
-  const int64_t element = size_of(shape.compute);
-  if (shape.pack_a) {
-    shape.a_batch_bytes = up(spec.m * shape.k_padded * element, 64);
-    shape.a_pack_tiles = shape.a_batches * shape.m_tiles;
-  }
-  if (shape.pack_b) shape.b_batch_bytes = up(((shape.n_tiles - 1) * shape.tile_n + shape.last_width) * shape.k_padded * element, 64);
-  shape.b_offset = shape.a_batches * shape.a_batch_bytes;
-  shape.shared_bytes = shape.b_offset + shape.b_batches * shape.b_batch_bytes;
-  shape.pack_tiles = shape.a_pack_tiles + (shape.pack_b ? shape.b_batches * shape.n_tiles : 0);
-  shape.tiles = shape.batches * shape.m_tiles * shape.n_tiles;
-
   const auto& code = spec.epilogue.code;
   const auto dims = spec.batch.size();
   if (code.size() == 2 && code[0].op == MapOpcode::load && code[0].slot == 0 && code[1].op == MapOpcode::store &&
@@ -209,6 +201,29 @@ ProductShape product_shape(const ProductSpec& spec, const Target& target) {
     shape.direct = out.type == DType::f32 && !out.accumulate && n_last > narrow && (out.strides[dims + 1] == 1 || spec.n == 1) &&
                    (out.strides[dims] >= spec.n || spec.m == 1);
   }
+  const int64_t element = size_of(shape.compute);
+  const int64_t b_width = (shape.n_tiles - 1) * shape.tile_n + shape.last_width;
+  // A long contraction over rows, as in the gradient of a weight, goes part by part where the result can hold the sums.
+  shape.k_part = shape.k_padded;
+  if (in_parts && shape.direct && !a_rows) {
+    const int64_t bytes_per_k = ((shape.pack_a ? spec.m : 0) + (shape.pack_b ? b_width : 0)) * element;
+    const int64_t blocks = std::max<int64_t>(2, product_part_bytes / (bytes_per_k * shape.block_k));
+    if (shape.k_padded * bytes_per_k > product_part_bytes) shape.k_part = std::min(shape.k_padded, blocks * shape.block_k);
+  }
+  shape.parts = cut(shape.k_padded, shape.k_part);
+  if (shape.pack_a) {
+    shape.a_batch_bytes = up(spec.m * shape.k_part * element, 64);
+    shape.a_pack_tiles = shape.a_batches * shape.m_tiles;
+  }
+  if (shape.pack_b) shape.b_batch_bytes = up(b_width * shape.k_part * element, 64);
+  shape.b_offset = shape.a_batches * shape.a_batch_bytes;
+  shape.shared_bytes = shape.b_offset + shape.b_batches * shape.b_batch_bytes;
+  // Where n is contiguous, B is packed by whole rows, which are read as they lie; else by panels.
+  if (spec.b_n == 1 && spec.n > shape.tile_n) shape.b_pack_rows = 64;
+  shape.b_pack_tiles = shape.b_pack_rows > 0 ? cut(shape.k_part, shape.b_pack_rows) : shape.n_tiles;
+  shape.pack_tiles = shape.a_pack_tiles + (shape.pack_b ? shape.b_batches * shape.b_pack_tiles : 0);
+  shape.tiles = shape.batches * shape.m_tiles * shape.n_tiles;
+
   std::vector<int64_t> sizes;
   for (const ProductDim& dim : spec.batch) sizes.push_back(dim.size);
   sizes.push_back(spec.m), sizes.push_back(spec.n);
@@ -417,7 +432,7 @@ ClassifierShape classifier_shape(const ClassifierSpec& spec, const Target& targe
   auto add = [&](std::initializer_list<ProductSpec> variants, int64_t& offset) {
     int64_t bytes = 0;
     for (const ProductSpec& product : variants) {
-      const ProductShape part = product_shape(product, target);
+      const ProductShape part = product_shape(product, target, false);
       shape.slot_bytes = std::max(shape.slot_bytes, part.slot_bytes);
       shape.largest_phase = std::max({shape.largest_phase, part.tiles, part.pack_tiles});
       bytes = std::max(bytes, part.shared_bytes);

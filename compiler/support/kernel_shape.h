@@ -65,14 +65,18 @@ struct ProductShape {
   std::int64_t tile_m = 1, tile_n = 1, block_k = 1;
   std::int64_t m_tiles = 1, n_tiles = 1;
   std::int64_t last_width = 1;      // of the last packed panel of B, zeros included
-  std::int64_t a_batch_bytes = 0, b_batch_bytes = 0;  // packed, of one batch element
+  std::int64_t k_part = 1, parts = 1;                 // what of k is packed and multiplied at a time, whole blocks
+  std::int64_t a_batch_bytes = 0, b_batch_bytes = 0;  // packed, of one batch element and part
   std::int64_t b_offset = 0;        // in the shared workspace; A is at 0
-  std::int64_t shared_bytes = 0, pack_tiles = 0, a_pack_tiles = 0, tiles = 1;
+  std::int64_t b_pack_rows = 0;     // rows of B that one tile packs, of all panels; 0: a tile packs one panel
+  std::int64_t shared_bytes = 0, tiles = 1;
+  std::int64_t pack_tiles = 0, a_pack_tiles = 0, b_pack_tiles = 0;  // all of both; of A; of one batch element of B: each in one part
   MapRegisters registers;
   std::int64_t epilogue_rows = 1, register_floats = 0, row_floats = 0;
   std::int64_t slot_bytes = 0;
 };
-ProductShape product_shape(const ProductSpec& spec, const Target& target);
+// in_parts: the contraction may be cut into parts, each packed and multiplied after the one before.
+ProductShape product_shape(const ProductSpec& spec, const Target& target, bool in_parts);
 
 // ---- Attention -----------------------------------------------------------------------------------------------------------
 struct AttendShape {

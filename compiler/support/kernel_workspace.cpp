@@ -26,7 +26,7 @@ struct Sizes {
     return make(shape.shared_bytes, shape.slot_bytes, std::max(shape.tiles, shape.fold_tiles), target);
   }
   Workspace operator()(const ProductSpec& spec) const {
-    const ProductShape shape = product_shape(spec, target);
+    const ProductShape shape = product_shape(spec, target, true);
     return make(shape.shared_bytes, shape.slot_bytes, std::max(shape.tiles, shape.pack_tiles), target);
   }
   Workspace operator()(const AttendForwardSpec& spec) const {

@@ -164,16 +164,16 @@ void Classifier::run(int index, int tile, int slot) const {
   const int64_t chunk = phase.chunk;
   char* scratch = scratch_.slot(slot);
   switch (phase.stage) {
-    case Stage::pack_logits: products(chunk).logits.pack(logits_operands(chunk), tile); return;
-    case Stage::logits: products(chunk).logits.compute(logits_operands(chunk), tile, scratch); return;
+    case Stage::pack_logits: products(chunk).logits.pack(logits_operands(chunk), 0, tile); return;
+    case Stage::logits: products(chunk).logits.compute(logits_operands(chunk), 0, tile, scratch); return;
     case Stage::soften: soften(chunk, tile); return;
     case Stage::pack_gradients:
-      if (tile < phase.first) products(chunk).dh.pack(dh_operands(chunk), tile);
-      else dw_of(chunk).pack(dw_operands(chunk), tile - phase.first);
+      if (tile < phase.first) products(chunk).dh.pack(dh_operands(chunk), 0, tile);
+      else dw_of(chunk).pack(dw_operands(chunk), 0, tile - phase.first);
       return;
     case Stage::gradients:
-      if (tile < phase.first) products(chunk).dh.compute(dh_operands(chunk), tile, scratch);
-      else dw_of(chunk).compute(dw_operands(chunk), tile - phase.first, scratch);
+      if (tile < phase.first) products(chunk).dh.compute(dh_operands(chunk), 0, tile, scratch);
+      else dw_of(chunk).compute(dw_operands(chunk), 0, tile - phase.first, scratch);
       return;
     case Stage::loss: {
       double sum = 0;

@@ -25,7 +25,7 @@ std::vector<MapInput> epilogue_inputs(const ProductSpec& spec) {
 
 }  // namespace
 
-Product::Product(const ProductSpec& spec, const Target& target) : spec_(spec), shape_(product_shape(spec, target)) {
+Product::Product(const ProductSpec& spec, const Target& target, bool in_parts) : spec_(spec), shape_(product_shape(spec, target, in_parts)) {
   spec_.inputs = epilogue_inputs(spec);
   DSC_CHECK(spec_.inputs.size() <= max_epilogue && spec_.outputs.size() <= max_epilogue, "an epilogue has too many operands");
   if (!shape_.direct)
@@ -50,7 +50,7 @@ Product::Product(const ProductSpec& spec, const Target& target) : spec_(spec), s
           g.n = !s.direct && s.pack_b ? width : last_n ? n_last : s.tile_n;
           g.k = short_k ? k_last : s.block_k;
           // A single row or column may have any stride.
-          g.lda = std::max(s.pack_a ? s.k_padded : s.a_transposed ? spec.a_k : spec.a_m, s.a_transposed ? g.m : g.k);
+          g.lda = s.pack_a ? g.k : std::max(s.a_transposed ? spec.a_k : spec.a_m, s.a_transposed ? g.m : g.k);
           g.ldb = s.pack_b ? width : std::max(spec.b_k, g.n);
           g.ldc = s.direct ? std::max(spec.outputs[0].strides[spec.batch.size()], g.n) : s.tile_n;
           g.a_transposed = s.a_transposed;
@@ -98,34 +98,60 @@ int64_t Product::operand_offset(const std::vector<int64_t>& strides, int64_t bat
   return offset;
 }
 
-void Product::pack(const ProductOperands& operands, int64_t tile) const {
+void Product::pack(const ProductOperands& operands, int64_t part, int64_t tile) const {
   const ProductShape& s = shape_;
   if (tile < s.a_pack_tiles) {
-    const int64_t batch = tile / s.m_tiles, m0 = tile % s.m_tiles * s.tile_m;
-    Matrix from;
-    from.data = element(operands.a, spec_.a_type, batch_offset(true, batch, true) + m0 * spec_.a_m);
-    from.type = spec_.a_type;
-    from.rows = std::min(s.tile_m, spec_.m - m0), from.columns = spec_.k;
-    from.row_stride = spec_.a_m, from.column_stride = spec_.a_k;
-    char* to = operands.shared + batch * s.a_batch_bytes + m0 * s.k_padded * size_of(s.compute);
-    if (s.compute == DType::bf16) pack_bf16(from, reinterpret_cast<std::uint16_t*>(to), s.k_padded);
-    else pack_f32(from, reinterpret_cast<float*>(to), s.k_padded);
+    pack_a(operands, part, tile / s.m_tiles, tile % s.m_tiles);
     return;
   }
   tile -= s.a_pack_tiles;
-  const int64_t batch = tile / s.n_tiles, n_tile = tile % s.n_tiles, n0 = n_tile * s.tile_n, width = panel_width(n_tile);
+  const int64_t batch = tile / s.b_pack_tiles, i = tile % s.b_pack_tiles;
+  const int64_t size = std::min(part_size(part), spec_.k - part * s.k_part);
+  if (s.b_pack_rows == 0) {
+    pack_panel(operands, part, batch, i, 0, size);
+    return;
+  }
+  constexpr int64_t together = 4;  // rows; an even number
+  const int64_t end = std::min(size, (i + 1) * s.b_pack_rows);
+  for (int64_t k = i * s.b_pack_rows; k < end; k += together)
+    for (int64_t n_tile = 0; n_tile < s.n_tiles; ++n_tile) pack_panel(operands, part, batch, n_tile, k, std::min(together, end - k));
+}
+
+// One tile of rows of A, by blocks of the contraction: the kernels find each block in one piece.
+void Product::pack_a(const ProductOperands& operands, int64_t part, int64_t batch, int64_t m_tile) const {
+  const ProductShape& s = shape_;
+  const int64_t m0 = m_tile * s.tile_m, rows = std::min(s.tile_m, spec_.m - m0), size = part_size(part);
+  char* to = operands.shared + batch * s.a_batch_bytes + m0 * size * size_of(s.compute);
+  for (int64_t k = 0; k < size; k += s.block_k) {
+    const int64_t width = std::min(s.block_k, size - k), k0 = part * s.k_part + k;
+    Matrix from;
+    from.data = element(operands.a, spec_.a_type, batch_offset(true, batch, true) + m0 * spec_.a_m + k0 * spec_.a_k);
+    from.type = spec_.a_type;
+    from.rows = rows, from.columns = std::min(width, spec_.k - k0);
+    from.row_stride = spec_.a_m, from.column_stride = spec_.a_k;
+    if (s.compute == DType::bf16) pack_bf16(from, reinterpret_cast<std::uint16_t*>(to), width);
+    else pack_f32(from, reinterpret_cast<float*>(to), width);
+    to += rows * width * size_of(s.compute);
+  }
+}
+
+// Rows [k, k + rows) of the part in one panel of B; k is even.
+void Product::pack_panel(const ProductOperands& operands, int64_t part, int64_t batch, int64_t n_tile, int64_t k, int64_t rows) const {
+  const ProductShape& s = shape_;
+  const int64_t n0 = n_tile * s.tile_n, width = panel_width(n_tile), k0 = part * s.k_part + k;
   Matrix from;
-  from.data = element(operands.b, spec_.b_type, batch_offset(false, batch, true) + n0 * spec_.b_n);
+  from.data = element(operands.b, spec_.b_type, batch_offset(false, batch, true) + n0 * spec_.b_n + k0 * spec_.b_k);
   from.type = spec_.b_type;
-  from.rows = spec_.k, from.columns = std::min(s.tile_n, spec_.n - n0);
+  from.rows = rows, from.columns = std::min(s.tile_n, spec_.n - n0);
   from.row_stride = spec_.b_k, from.column_stride = spec_.b_n;
-  char* to = operands.shared + s.b_offset + batch * s.b_batch_bytes + n0 * s.k_padded * size_of(s.compute);
+  char* to = operands.shared + s.b_offset + batch * s.b_batch_bytes + (n0 * part_size(part) + k * width) * size_of(s.compute);
   if (s.compute == DType::bf16) pack_bf16_pairs(from, reinterpret_cast<std::uint16_t*>(to), width);
   else pack_f32(from, reinterpret_cast<float*>(to), width);
 }
 
-void Product::compute(const ProductOperands& operands, int64_t tile, char* slot) const {
+void Product::compute(const ProductOperands& operands, int64_t part, int64_t tile, char* slot) const {
   const ProductShape& s = shape_;
+  const int64_t k0 = part * s.k_part, size = part_size(part);
   const int64_t n_tile = tile % s.n_tiles, m_tile = tile / s.n_tiles % s.m_tiles, batch = tile / s.n_tiles / s.m_tiles;
   const int64_t m0 = m_tile * s.tile_m, n0 = n_tile * s.tile_n;
   const int64_t rows = std::min(s.tile_m, spec_.m - m0), columns = std::min(s.tile_n, spec_.n - n0), width = panel_width(n_tile);
@@ -133,17 +159,17 @@ void Product::compute(const ProductOperands& operands, int64_t tile, char* slot)
   const char *a, *b;
   int64_t a_step, b_step;  // bytes from one k to the next
   if (s.pack_a) {
-    a = operands.shared + packed_index(true, batch) * s.a_batch_bytes + m0 * s.k_padded * bytes;
-    a_step = bytes;
+    a = operands.shared + packed_index(true, batch) * s.a_batch_bytes + m0 * size * bytes;
+    a_step = rows * bytes;
   } else {
-    a = static_cast<const char*>(element(operands.a, spec_.a_type, batch_offset(true, batch, false) + m0 * spec_.a_m));
+    a = static_cast<const char*>(element(operands.a, spec_.a_type, batch_offset(true, batch, false) + m0 * spec_.a_m + k0 * spec_.a_k));
     a_step = (s.a_transposed ? spec_.a_k : 1) * bytes;
   }
   if (s.pack_b) {
-    b = operands.shared + s.b_offset + packed_index(false, batch) * s.b_batch_bytes + n0 * s.k_padded * bytes;
+    b = operands.shared + s.b_offset + packed_index(false, batch) * s.b_batch_bytes + n0 * size * bytes;
     b_step = width * bytes;
   } else {
-    b = static_cast<const char*>(element(operands.b, spec_.b_type, batch_offset(false, batch, false) + n0 * spec_.b_n));
+    b = static_cast<const char*>(element(operands.b, spec_.b_type, batch_offset(false, batch, false) + n0 * spec_.b_n + k0 * spec_.b_k));
     b_step = spec_.b_k * bytes;
   }
   float* c = reinterpret_cast<float*>(slot);
@@ -154,8 +180,8 @@ void Product::compute(const ProductOperands& operands, int64_t tile, char* slot)
   }
   if (!s.direct) fetch_inputs(operands, batch, m0, n0, rows, columns);
   const auto& kernels = gemm_[rows != s.tile_m][n_tile == s.n_tiles - 1];
-  for (int64_t k = 0; k < s.k_padded; k += s.block_k)
-    kernels[s.k_padded - k < s.block_k][k > 0](a + k * a_step, b + k * b_step, c);
+  for (int64_t k = 0; k < size; k += s.block_k)
+    kernels[size - k < s.block_k][k0 + k > 0](a + k * a_step, b + k * b_step, c);
   if (!s.direct) epilogue(operands, batch, m0, n0, rows, columns, slot);
 }
 
@@ -256,19 +282,23 @@ namespace {
 class ProductKernel final : public Kernel {
  public:
   ProductKernel(const ProductSpec& spec, const Bindings& bindings, const Target& target)
-      : product_(spec, target), scratch_(spec, bindings, target), inputs_(bindings.inputs), outputs_(bindings.outputs) {
+      : product_(spec, target, true), scratch_(spec, bindings, target), inputs_(bindings.inputs), outputs_(bindings.outputs) {
     operands_.a = inputs_[0];
     operands_.b = inputs_[1];
     operands_.epilogue_inputs = inputs_.data() + 2;
     operands_.outputs = outputs_.data();
     operands_.shared = scratch_.shared;
     const ProductShape& shape = product_.shape();
-    if (shape.pack_tiles > 0) tiles_.push_back(static_cast<int>(shape.pack_tiles));
-    tiles_.push_back(static_cast<int>(shape.tiles));
+    packs_ = shape.pack_tiles > 0;
+    for (int64_t part = 0; part < shape.parts; ++part) {
+      if (packs_) tiles_.push_back(static_cast<int>(shape.pack_tiles));
+      tiles_.push_back(static_cast<int>(shape.tiles));
+    }
   }
   void run(int phase, int tile, int slot) const override {
-    if (phase + 1 < phases()) product_.pack(operands_, tile);
-    else product_.compute(operands_, tile, scratch_.slot(slot));
+    const int part = packs_ ? phase / 2 : phase;
+    if (packs_ && phase % 2 == 0) product_.pack(operands_, part, tile);
+    else product_.compute(operands_, part, tile, scratch_.slot(slot));
   }
 
  private:
@@ -277,6 +307,7 @@ class ProductKernel final : public Kernel {
   std::vector<const void*> inputs_;
   std::vector<void*> outputs_;
   ProductOperands operands_;
+  bool packs_ = false;
 };
 
 }  // namespace

@@ -1,6 +1,7 @@
 // The product with its addresses given at run time, so that the classifier can chunk over rows with three of them.
 #pragma once
 
+#include <algorithm>
 #include <vector>
 
 #include "compiler/support/kernel_shape.h"
@@ -19,13 +20,18 @@ struct ProductOperands {
 
 class Product {
  public:
-  Product(const ProductSpec& spec, const Target& target);
+  Product(const ProductSpec& spec, const Target& target, bool in_parts = false);
   const ProductShape& shape() const { return shape_; }
-  // Tiles below a_pack_tiles pack A, the rest up to pack_tiles B.
-  void pack(const ProductOperands& operands, std::int64_t tile) const;
-  void compute(const ProductOperands& operands, std::int64_t tile, char* slot) const;
+  // Part by part of the contraction: first all tiles of pack, those below a_pack_tiles of A, the rest up to pack_tiles of B; then
+  // all tiles of compute.
+  void pack(const ProductOperands& operands, std::int64_t part, std::int64_t tile) const;
+  void compute(const ProductOperands& operands, std::int64_t part, std::int64_t tile, char* slot) const;
 
  private:
+  void pack_a(const ProductOperands& operands, std::int64_t part, std::int64_t batch, std::int64_t m_tile) const;
+  void pack_panel(const ProductOperands& operands, std::int64_t part, std::int64_t batch, std::int64_t n_tile, std::int64_t k,
+                  std::int64_t rows) const;
+  std::int64_t part_size(std::int64_t part) const { return std::min(shape_.k_part, shape_.k_padded - part * shape_.k_part); }
   void epilogue(const ProductOperands& operands, std::int64_t batch, std::int64_t m0, std::int64_t n0, std::int64_t rows,
                 std::int64_t columns, char* slot) const;
   void fetch_inputs(const ProductOperands& operands, std::int64_t batch, std::int64_t m0, std::int64_t n0, std::int64_t rows,
