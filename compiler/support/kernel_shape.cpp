@@ -172,13 +172,15 @@ ProductShape product_shape(const ProductSpec& spec, const Target& target, bool i
   shape.block_k = std::min(is_bf16 ? up(target.block_k, 2) : target.block_k, shape.k_padded);
   shape.m_tiles = cut(spec.m, shape.tile_m);
   shape.n_tiles = cut(spec.n, shape.tile_n);
+  shape.panel_n = std::min(shape.tile_n, 4 * target.vector);
+  shape.n_panels = cut(spec.n, shape.panel_n);
   const bool a_rows = (spec.a_k == 1 || spec.k == 1) && (spec.a_m >= spec.k || spec.m == 1);     // k contiguous
   const bool a_columns = (spec.a_m == 1 || spec.m == 1) && (spec.a_k >= spec.m || spec.k == 1);  // m contiguous
   // LIBXSMM sums in another order where a block is at most one vector wide: none is, so that every element of the result
   // has the same arithmetic.
   constexpr int64_t narrow = 16;
-  const int64_t n_last = spec.n - (shape.n_tiles - 1) * shape.tile_n;
-  shape.last_width = std::min(shape.tile_n, up(n_last, 16) + (n_last <= narrow ? 16 : 0));
+  const int64_t n_last = spec.n - (shape.n_panels - 1) * shape.panel_n;
+  shape.last_width = std::min(shape.panel_n, up(n_last, 16) + (n_last <= narrow ? 16 : 0));
   // A is read in place where its type is the one multiplied; f32 may have either dim contiguous, bf16 rows are read by pairs.
   const bool odd_pairs = is_bf16 && (spec.k % 2 != 0 || (spec.m > 1 && spec.a_m % 2 != 0));
   // With narrow vectors LIBXSMM reads columns a quarter slower than rows: the copy is soon paid for.
@@ -202,7 +204,7 @@ ProductShape product_shape(const ProductSpec& spec, const Target& target, bool i
                    (out.strides[dims] >= spec.n || spec.m == 1);
   }
   const int64_t element = size_of(shape.compute);
-  const int64_t b_width = (shape.n_tiles - 1) * shape.tile_n + shape.last_width;
+  const int64_t b_width = (shape.n_panels - 1) * shape.panel_n + shape.last_width;
   // A long contraction over rows, as in the gradient of a weight, goes part by part where the result can hold the sums.
   shape.k_part = shape.k_padded;
   if (in_parts && shape.direct && !a_rows) {
@@ -219,8 +221,8 @@ ProductShape product_shape(const ProductSpec& spec, const Target& target, bool i
   shape.b_offset = shape.a_batches * shape.a_batch_bytes;
   shape.shared_bytes = shape.b_offset + shape.b_batches * shape.b_batch_bytes;
   // Where n is contiguous, B is packed by whole rows, which are read as they lie; else by panels.
-  if (spec.b_n == 1 && spec.n > shape.tile_n) shape.b_pack_rows = 64;
-  shape.b_pack_tiles = shape.b_pack_rows > 0 ? cut(shape.k_part, shape.b_pack_rows) : shape.n_tiles;
+  if (spec.b_n == 1 && shape.n_panels > 1) shape.b_pack_rows = 64;
+  shape.b_pack_tiles = shape.b_pack_rows > 0 ? cut(shape.k_part, shape.b_pack_rows) : shape.n_panels;
   shape.pack_tiles = shape.a_pack_tiles + (shape.pack_b ? shape.b_batches * shape.b_pack_tiles : 0);
   shape.tiles = shape.batches * shape.m_tiles * shape.n_tiles;
 

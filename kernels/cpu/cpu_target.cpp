@@ -16,9 +16,9 @@ Target cpu_target() {
   const char* compiled = cpu::lanes == 16 ? "avx512" : "avx2";
   target.fingerprint = std::string("libxsmm ") + LIBXSMM_VERSION + " " + instructions + ", glibc " + gnu_get_libc_version() + " " + compiled;
   target.bf16_products = libxsmm_get_target_archid() >= LIBXSMM_X86_AVX512_CPX;
-  // A panel of B is read again for each few rows of A: it has to stay in the nearest cache with narrow vectors, in the next with wide ones.
+  // A block of a panel of B is read again for each few rows of A: with narrow vectors it has to stay in the nearest cache.
   target.tile_m = 96;
-  target.tile_n = 4 * target.vector;
+  target.tile_n = 64;
   target.block_k = target.vector == 16 ? 384 : 192;
   target.chunk = Bytes(64 << 20);
   return target;

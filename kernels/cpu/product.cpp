@@ -34,20 +34,20 @@ Product::Product(const ProductSpec& spec, const Target& target, bool in_parts) :
   if (streams_) engine_.stream_results();
   engine_.work_on_tile();
   const ProductShape& s = shape_;
-  const int64_t m_last = spec.m - (s.m_tiles - 1) * s.tile_m, n_last = spec.n - (s.n_tiles - 1) * s.tile_n;
+  const int64_t m_last = spec.m - (s.m_tiles - 1) * s.tile_m, n_last = spec.n - (s.n_panels - 1) * s.panel_n;
   const int64_t k_last = (s.k_padded - 1) % s.block_k + 1;
   for (int short_m = 0; short_m < 2; ++short_m)
     for (int last_n = 0; last_n < 2; ++last_n)
       for (int short_k = 0; short_k < 2; ++short_k)
         for (int accumulate = 0; accumulate < 2; ++accumulate) {
           // Only the combinations that occur are generated.
-          if ((short_m && m_last == s.tile_m) || (!last_n && s.n_tiles == 1) || (short_k && k_last == s.block_k)) continue;
-          const int64_t width = panel_width(last_n ? s.n_tiles - 1 : 0);
+          if ((short_m && m_last == s.tile_m) || (!last_n && s.n_panels == 1) || (short_k && k_last == s.block_k)) continue;
+          const int64_t width = panel_width(last_n ? s.n_panels - 1 : 0);
           GemmShape g;
           g.type = s.compute;
           g.m = short_m ? m_last : s.tile_m;
           // Whole vectors where the tile in scratch has room for them: the panel holds zeros there.
-          g.n = !s.direct && s.pack_b ? width : last_n ? n_last : s.tile_n;
+          g.n = !s.direct && s.pack_b ? width : last_n ? n_last : s.panel_n;
           g.k = short_k ? k_last : s.block_k;
           // A single row or column may have any stride.
           g.lda = s.pack_a ? g.k : std::max(s.a_transposed ? spec.a_k : spec.a_m, s.a_transposed ? g.m : g.k);
@@ -59,9 +59,7 @@ Product::Product(const ProductSpec& spec, const Target& target, bool in_parts) :
         }
 }
 
-int64_t Product::panel_width(int64_t n_tile) const {
-  return n_tile + 1 == shape_.n_tiles ? shape_.last_width : shape_.tile_n;
-}
+int64_t Product::panel_width(int64_t panel) const { return panel + 1 == shape_.n_panels ? shape_.last_width : shape_.panel_n; }
 
 // The offset, in elements, of one batch element of A or B. `index` counts all batch elements, or only the distinct ones.
 int64_t Product::batch_offset(bool a, int64_t index, bool among_distinct) const {
@@ -114,7 +112,7 @@ void Product::pack(const ProductOperands& operands, int64_t part, int64_t tile) 
   constexpr int64_t together = 4;  // rows; an even number
   const int64_t end = std::min(size, (i + 1) * s.b_pack_rows);
   for (int64_t k = i * s.b_pack_rows; k < end; k += together)
-    for (int64_t n_tile = 0; n_tile < s.n_tiles; ++n_tile) pack_panel(operands, part, batch, n_tile, k, std::min(together, end - k));
+    for (int64_t panel = 0; panel < s.n_panels; ++panel) pack_panel(operands, part, batch, panel, k, std::min(together, end - k));
 }
 
 // One tile of rows of A, by blocks of the contraction: the kernels find each block in one piece.
@@ -136,13 +134,13 @@ void Product::pack_a(const ProductOperands& operands, int64_t part, int64_t batc
 }
 
 // Rows [k, k + rows) of the part in one panel of B; k is even.
-void Product::pack_panel(const ProductOperands& operands, int64_t part, int64_t batch, int64_t n_tile, int64_t k, int64_t rows) const {
+void Product::pack_panel(const ProductOperands& operands, int64_t part, int64_t batch, int64_t panel, int64_t k, int64_t rows) const {
   const ProductShape& s = shape_;
-  const int64_t n0 = n_tile * s.tile_n, width = panel_width(n_tile), k0 = part * s.k_part + k;
+  const int64_t n0 = panel * s.panel_n, width = panel_width(panel), k0 = part * s.k_part + k;
   Matrix from;
   from.data = element(operands.b, spec_.b_type, batch_offset(false, batch, true) + n0 * spec_.b_n + k0 * spec_.b_k);
   from.type = spec_.b_type;
-  from.rows = rows, from.columns = std::min(s.tile_n, spec_.n - n0);
+  from.rows = rows, from.columns = std::min(s.panel_n, spec_.n - n0);
   from.row_stride = spec_.b_k, from.column_stride = spec_.b_n;
   char* to = operands.shared + s.b_offset + batch * s.b_batch_bytes + (n0 * part_size(part) + k * width) * size_of(s.compute);
   if (s.compute == DType::bf16) pack_bf16_pairs(from, reinterpret_cast<std::uint16_t*>(to), width);
@@ -154,10 +152,11 @@ void Product::compute(const ProductOperands& operands, int64_t part, int64_t til
   const int64_t k0 = part * s.k_part, size = part_size(part);
   const int64_t n_tile = tile % s.n_tiles, m_tile = tile / s.n_tiles % s.m_tiles, batch = tile / s.n_tiles / s.m_tiles;
   const int64_t m0 = m_tile * s.tile_m, n0 = n_tile * s.tile_n;
-  const int64_t rows = std::min(s.tile_m, spec_.m - m0), columns = std::min(s.tile_n, spec_.n - n0), width = panel_width(n_tile);
+  const int64_t rows = std::min(s.tile_m, spec_.m - m0), columns = std::min(s.tile_n, spec_.n - n0);
   const int64_t bytes = size_of(s.compute);
   const char *a, *b;
-  int64_t a_step, b_step;  // bytes from one k to the next
+  int64_t a_step, b_step = 0;  // bytes from one k to the next; B's where it is not packed
+  int64_t b_panel;             // bytes from one panel to the next
   if (s.pack_a) {
     a = operands.shared + packed_index(true, batch) * s.a_batch_bytes + m0 * size * bytes;
     a_step = rows * bytes;
@@ -167,10 +166,11 @@ void Product::compute(const ProductOperands& operands, int64_t part, int64_t til
   }
   if (s.pack_b) {
     b = operands.shared + s.b_offset + packed_index(false, batch) * s.b_batch_bytes + n0 * size * bytes;
-    b_step = width * bytes;
+    b_panel = s.panel_n * size * bytes;
   } else {
     b = static_cast<const char*>(element(operands.b, spec_.b_type, batch_offset(false, batch, false) + n0 * spec_.b_n + k0 * spec_.b_k));
     b_step = spec_.b_k * bytes;
+    b_panel = s.panel_n * bytes;
   }
   float* c = reinterpret_cast<float*>(slot);
   if (s.direct) {
@@ -179,9 +179,13 @@ void Product::compute(const ProductOperands& operands, int64_t part, int64_t til
         m0 * out.strides[spec_.batch.size()] + n0;
   }
   if (!s.direct) fetch_inputs(operands, batch, m0, n0, rows, columns);
-  const auto& kernels = gemm_[rows != s.tile_m][n_tile == s.n_tiles - 1];
-  for (int64_t k = 0; k < size; k += s.block_k)
-    kernels[size - k < s.block_k][k0 + k > 0](a + k * a_step, b + k * b_step, c);
+  const auto& kernels = gemm_[rows != s.tile_m];
+  for (int64_t k = 0; k < size; k += s.block_k) {
+    for (int64_t i = 0; i * s.panel_n < columns; ++i) {
+      const int64_t panel = n0 / s.panel_n + i, step = s.pack_b ? panel_width(panel) * bytes : b_step;
+      kernels[panel == s.n_panels - 1][size - k < s.block_k][k0 + k > 0](a + k * a_step, b + i * b_panel + k * step, c + i * s.panel_n);
+    }
+  }
   if (!s.direct) epilogue(operands, batch, m0, n0, rows, columns, slot);
 }
 

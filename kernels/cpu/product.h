@@ -29,7 +29,7 @@ class Product {
 
  private:
   void pack_a(const ProductOperands& operands, std::int64_t part, std::int64_t batch, std::int64_t m_tile) const;
-  void pack_panel(const ProductOperands& operands, std::int64_t part, std::int64_t batch, std::int64_t n_tile, std::int64_t k,
+  void pack_panel(const ProductOperands& operands, std::int64_t part, std::int64_t batch, std::int64_t panel, std::int64_t k,
                   std::int64_t rows) const;
   std::int64_t part_size(std::int64_t part) const { return std::min(shape_.k_part, shape_.k_padded - part * shape_.k_part); }
   void epilogue(const ProductOperands& operands, std::int64_t batch, std::int64_t m0, std::int64_t n0, std::int64_t rows,
@@ -40,13 +40,13 @@ class Product {
   // Of `batch` (all dims): its place among those that the operand has.
   std::int64_t packed_index(bool a, std::int64_t batch) const;
   std::int64_t batch_offset(bool a, std::int64_t index, bool among_distinct) const;
-  std::int64_t panel_width(std::int64_t n_tile) const;
+  std::int64_t panel_width(std::int64_t panel) const;
 
   ProductSpec spec_;
   ProductShape shape_;
   MapEngine engine_;
   bool streams_ = false;
-  // By [shorter last m tile][last n tile][shorter last k block][accumulate].
+  // By [shorter last m tile][last panel][shorter last k block][accumulate].
   Gemm gemm_[2][2][2][2];
 };
 

@@ -1,5 +1,5 @@
-// GFLOP/s of LIBXSMM's kernels alone, on all cores, on products weighted by their FLOPs: operands packed beforehand, tiles of the
-// Target's size into a tile of f32. One number on stdout. bf16 is multiplied in f32 where the CPU has no products of bf16, as in dsc.
+// GFLOP/s of LIBXSMM's kernels alone, on all cores, on products weighted by their FLOPs: operands packed beforehand, panels of the
+// Target's width into a tile of f32. One number on stdout. bf16 is multiplied in f32 where the CPU has no products of bf16, as in dsc.
 // Usage: product_rate fp32|bf16 MxNxKxCOUNT...
 #include <algorithm>
 #include <barrier>
@@ -25,7 +25,7 @@ struct Shape {
 class Part {
  public:
   Part(const Shape& s, const Target& target, DType type, int64_t first, int64_t last)
-      : s_(s), size_(size_of(type)), tile_m_(std::min(target.tile_m, s.m)), tile_n_(target.tile_n), block_(std::min(target.block_k, s.k)),
+      : s_(s), size_(size_of(type)), tile_m_(std::min(target.tile_m, s.m)), tile_n_(std::min(target.tile_n, 4 * target.vector)), block_(std::min(target.block_k, s.k)),
         first_(first), last_(last), a_(static_cast<std::size_t>(s.m * s.k * size_), kByte),
         b_(static_cast<std::size_t>(n_tiles() * tile_n_ * s.k * size_), kByte), tile_(static_cast<std::size_t>(tile_m_ * tile_n_)) {
     cpu::GemmShape shape;
@@ -57,8 +57,9 @@ class Part {
 
 // The best of some runs on all cores.
 double seconds(const Shape& s, const Target& target, DType type) {
+  const int64_t tile_n = std::min(target.tile_n, 4 * target.vector);
   const int64_t tile_m = std::min(target.tile_m, s.m), block = std::min(target.block_k, s.k);
-  const int64_t tiles = std::max<int64_t>(1, s.m / tile_m) * std::max<int64_t>(1, s.n / target.tile_n);
+  const int64_t tiles = std::max<int64_t>(1, s.m / tile_m) * std::max<int64_t>(1, s.n / tile_n);
   const int cores = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
   constexpr int repeats = 6;
   std::vector<std::vector<double>> times(repeats, std::vector<double>(static_cast<std::size_t>(cores)));
@@ -78,7 +79,7 @@ double seconds(const Shape& s, const Target& target, DType type) {
   double best = 1e30;
   for (const std::vector<double>& run : times) best = std::min(best, *std::max_element(run.begin(), run.end()));
   // What was really multiplied: whole tiles and blocks.
-  const double done = 2.0 * static_cast<double>(tiles * tile_m * target.tile_n) * static_cast<double>(s.k / block * block);
+  const double done = 2.0 * static_cast<double>(tiles * tile_m * tile_n) * static_cast<double>(s.k / block * block);
   return best * 2.0 * static_cast<double>(s.m * s.n) * static_cast<double>(s.k) / done;
 }
 
