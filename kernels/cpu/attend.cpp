@@ -25,6 +25,23 @@ Gemm gemm(int64_t m, int64_t n, int64_t k, int64_t lda, int64_t ldb, int64_t ldc
   return Gemm(shape);
 }
 
+// On the diagonal the later half of a block's keys is hidden from the earlier half of its queries: what is multiplied there is two
+// products, which leave that quarter out. (It would add zeros.)
+constexpr int64_t H = B / 2;
+bool on_diagonal(const AttendSpec& spec, int64_t q0, int64_t k0) { return spec.mask != Mask::full && q0 == k0 && k0 + B <= spec.length; }
+
+// [keys, queries] = rows of `a` for each key times columns of `b` for each query.
+struct DiagonalScores {
+  Gemm early, late;  // by keys
+  int64_t lda = 0;
+  DiagonalScores() = default;
+  DiagonalScores(int64_t k, int64_t a_stride) : early(gemm(H, B, k, a_stride, B, B, false, false)), late(gemm(H, H, k, a_stride, B, B, false, false)), lda(a_stride) {}
+  void operator()(const float* a, const float* b, float* c) const {
+    early(a, b, c);
+    late(a + H * lda, b + H, c + H * B + H);
+  }
+};
+
 class Forward final : public Kernel {
  public:
   Forward(const AttendSpec& spec, const Bindings& bindings, const Target& target)
@@ -39,6 +56,8 @@ class Forward final : public Kernel {
       scores_[tail] = gemm(keys, B, spec.qk_size, k_rows_.stride, B, B, false, false);
       values_[tail] = gemm(spec.v_size, B, keys, v_rows_.stride, B, B, true, true);
     }
+    diagonal_scores_ = DiagonalScores(spec.qk_size, k_rows_.stride);
+    for (int late = 0; late < 2; ++late) diagonal_values_[late] = gemm(spec.v_size, H, late ? B : H, v_rows_.stride, B, B, true, true);
   }
 
   void run(int, int tile, int slot) const override {
@@ -69,12 +88,19 @@ class Forward final : public Kernel {
       else pack_f32(matrix(k_, spec_.type, k_at, keys, qk, spec_.k_along, spec_.k_channel), keys_wide, qk);
       if (v_rows_.in_place) v_block = static_cast<const float*>(v_) + v_at;
       else pack_f32(matrix(v_, spec_.type, v_at, keys, vs, spec_.v_along, spec_.v_channel), values_wide, vs);
-      scores_[tail](k_block, qt, scores);
+      const bool diagonal = on_diagonal(spec_, q0, k0);
+      if (diagonal) diagonal_scores_(k_block, qt, scores);
+      else scores_[tail](k_block, qt, scores);
       sight_.hide(scores, q0, k0, keys);
       soften(scores, keys, highest, sum, rescale);
       for (int64_t d = 0; d < vs; ++d)
         for (int64_t q = 0; q < B; ++q) result[d * B + q] *= rescale[q];
-      values_[tail](v_block, scores, result);
+      if (diagonal) {
+        diagonal_values_[0](v_block, scores, result);
+        diagonal_values_[1](v_block, scores + H, result + H);
+      } else {
+        values_[tail](v_block, scores, result);
+      }
     }
     finish_queries(spec_, at, q0, queries, streams_, result, values_wide, highest, sum, out_, statistics_);
   }
@@ -90,6 +116,8 @@ class Forward final : public Kernel {
   void* out_;
   float* statistics_;
   Gemm scores_[2], values_[2];  // by tail
+  DiagonalScores diagonal_scores_;
+  Gemm diagonal_values_[2];     // by half of the queries
 };
 
 class Backward final : public Kernel {
@@ -108,6 +136,13 @@ class Backward final : public Kernel {
       dv_[tail] = gemm(keys, v, B, B, v, v, false, true);
       dk_[tail] = gemm(keys, qk, B, B, qk, qk, false, true);
       dq_[tail] = gemm(B, qk, keys, B, k_rows_.stride, qk, true, true);
+    }
+    diagonal_scores_ = DiagonalScores(qk, k_rows_.stride);
+    diagonal_dscores_ = DiagonalScores(v, v_rows_.stride);
+    for (int late = 0; late < 2; ++late) {
+      diagonal_dv_[late] = gemm(H, v, late ? H : B, B, v, v, false, true);
+      diagonal_dk_[late] = gemm(H, qk, late ? H : B, B, qk, qk, false, true);
+      diagonal_dq_[late] = gemm(H, qk, late ? B : H, B, k_rows_.stride, qk, true, true);
     }
   }
 
@@ -164,15 +199,33 @@ class Backward final : public Kernel {
       const int64_t k0 = block * B, keys = std::min(B, spec_.length - k0);
       const bool tail = keys != B;
       const float* k_block = p.keys + k0 * k_rows_.stride;
-      scores_[tail](k_block, p.qt, p.scores);
+      const float* v_block = p.values + k0 * v_rows_.stride;
+      float* dk = p.dk + k0 * qk;
+      float* dv = p.dv + k0 * vs;
+      const bool diagonal = on_diagonal(spec_, q0, k0);
+      if (diagonal) diagonal_scores_(k_block, p.qt, p.scores);
+      else scores_[tail](k_block, p.qt, p.scores);
       sight_.hide(p.scores, q0, k0, keys);
       exp_rows(p.scores, keys, B, p.statistics, p.row);
-      dv_[tail](p.scores, p.dout_rows, p.dv + k0 * vs);
-      dscores_[tail](p.values + k0 * v_rows_.stride, p.dout_t, p.dscores);
+      if (diagonal) {
+        diagonal_dv_[0](p.scores, p.dout_rows, dv);
+        diagonal_dv_[1](p.scores + H * B + H, p.dout_rows + H * vs, dv + H * vs);
+        diagonal_dscores_(v_block, p.dout_t, p.dscores);
+      } else {
+        dv_[tail](p.scores, p.dout_rows, dv);
+        dscores_[tail](v_block, p.dout_t, p.dscores);
+      }
       for (int64_t k = 0; k < keys; ++k)
-        for (int64_t q = 0; q < B; ++q) p.dscores[k * B + q] = p.scores[k * B + q] * (p.dscores[k * B + q] - p.delta[q]);
-      dk_[tail](p.dscores, p.q_rows, p.dk + k0 * qk);
-      dq_[tail](p.dscores, k_block, p.dq);
+        for (int64_t q = diagonal && k >= H ? H : 0; q < B; ++q) p.dscores[k * B + q] = p.scores[k * B + q] * (p.dscores[k * B + q] - p.delta[q]);
+      if (diagonal) {
+        diagonal_dk_[0](p.dscores, p.q_rows, dk);
+        diagonal_dk_[1](p.dscores + H * B + H, p.q_rows + H * qk, dk + H * qk);
+        diagonal_dq_[0](p.dscores, k_block, p.dq);
+        diagonal_dq_[1](p.dscores + H, k_block, p.dq + H * qk);
+      } else {
+        dk_[tail](p.dscores, p.q_rows, dk);
+        dq_[tail](p.dscores, k_block, p.dq);
+      }
     }
     scale_all(p.dq, static_cast<float>(spec_.scale), queries * qk);
     for (int64_t q = 0; q < queries; ++q)
@@ -213,6 +266,8 @@ class Backward final : public Kernel {
   std::vector<const void*> in_;
   std::vector<void*> out_;
   Gemm scores_[2], dscores_[2], dv_[2], dk_[2], dq_[2];  // by tail
+  DiagonalScores diagonal_scores_, diagonal_dscores_;
+  Gemm diagonal_dv_[2], diagonal_dk_[2], diagonal_dq_[2];  // by half: of the keys, the keys, the queries
 };
 
 }  // namespace

@@ -28,4 +28,12 @@ struct Mutator {
 
 const std::vector<Mutator>& mutators();
 
+// By what they break; each in a file of its own, mutate_*.cpp.
+std::vector<Mutator> wait_mutators();
+std::vector<Mutator> collective_mutators();
+std::vector<Mutator> memory_mutators();
+std::vector<Mutator> gradient_mutators();
+std::vector<Mutator> step_mutators();
+std::vector<Mutator> graph_mutators();
+
 }  // namespace dsc::testing
