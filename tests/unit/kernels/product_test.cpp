@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "compiler/support/kernel_shape.h"
 #include "tests/unit/kernels/map_cases.h"
 
 namespace dsc::test {
@@ -125,6 +126,35 @@ TEST(Product, RowsDoNotDependOnTheirTile) {
       EXPECT_EQ(std::memcmp(part.data(), static_cast<const char*>(whole.data()) + first * n * 4, static_cast<std::size_t>((m - first) * n * 4)), 0)
           << "from row " << first;
     }
+  }
+}
+
+// The gradient of a weight: a contraction over rows so long that it goes part by part, with an end that fills no block, pair or row
+// of packing.
+TEST(Product, LongContractionsGoPartByPart) {
+  Random random(5);
+  for (DType type : {DType::f32, DType::bf16}) {
+    ProductSpec spec;
+    if (type == DType::f32) spec.m = 100, spec.n = 148, spec.k = 6701;
+    else spec.m = 600, spec.n = 50, spec.k = 3501;
+    spec.a_type = spec.b_type = type;
+    spec.a_m = 1, spec.a_k = spec.m, spec.b_k = spec.n, spec.b_n = 1;
+    spec.inputs.resize(1);
+    spec.inputs[0].strides = {0, 0};
+    MapOutput out;
+    out.strides = {spec.n, 1};
+    spec.outputs = {out};
+    ProgramMaker maker(random, spec.epilogue);
+    maker.store(maker.load(0, false), 0);
+    Case c;
+    c.spec = spec, c.target = cpu_target();
+    EXPECT_GT(product_shape(spec, c.target, true).parts, 1);
+    c.inputs = {Buffer(type, spec.m * spec.k), Buffer(type, spec.k * spec.n)};
+    for (Buffer& input : c.inputs) input.fill(random);
+    c.outputs = {Buffer(DType::f32, spec.m * spec.n)};
+    c.tolerance = {1e-3};
+    check(c, "long product");
+    if (HasFailure()) return;
   }
 }
 
