@@ -209,8 +209,10 @@ ProductShape product_shape(const ProductSpec& spec, const Target& target, bool i
   shape.k_part = shape.k_padded;
   if (in_parts && shape.direct && !a_rows) {
     const int64_t bytes_per_k = ((shape.pack_a ? spec.m : 0) + (shape.pack_b ? b_width : 0)) * element;
-    const int64_t blocks = std::max<int64_t>(2, product_part_bytes / (bytes_per_k * shape.block_k));
-    if (shape.k_padded * bytes_per_k > product_part_bytes) shape.k_part = std::min(shape.k_padded, blocks * shape.block_k);
+    if (shape.k_padded * bytes_per_k > product_part_bytes) {
+      const int64_t blocks = std::max<int64_t>(2, product_part_bytes / (bytes_per_k * shape.block_k));
+      shape.k_part = std::min(shape.k_padded, blocks * shape.block_k);
+    }
   }
   shape.parts = cut(shape.k_padded, shape.k_part);
   if (shape.pack_a) {
