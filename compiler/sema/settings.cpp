@@ -27,8 +27,9 @@ class Setter {
 
   void set(const std::string& key, const std::string& value) {
     key_ = key;
-    source_ = sources_.add({"--set " + key, value});
-    range_ = {source_, 0, static_cast<std::uint32_t>(std::max<std::size_t>(1, value.size()))};
+    source_ = sources_.add({"--set " + key, value.empty() ? " " : value});  // a place to point at
+    range_ = {source_, 0, static_cast<std::uint32_t>(sources_.files()[source_].text.size())};
+    if (value.empty()) return unreached("it has no value", "KEY=VALUE is needed, as in train.steps=100");
     std::vector<std::string> steps = split(key);
     const std::string section = steps[0];
     steps.erase(steps.begin());
