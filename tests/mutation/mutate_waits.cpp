@@ -31,11 +31,11 @@ std::vector<Mutator> wait_mutators() {
                     if (section.instructions[at.k].engine == section.instructions[at.instruction].engine || std::count(waits.begin(), waits.end(), at.k)) return false;
                     // Ordered naively: reachable through the engine's predecessor or a wait.
                     std::set<int> reached;
-                    std::vector<int> todo = {at.instruction};
-                    while (!todo.empty()) {
-                      int i = todo.back();
-                      todo.pop_back();
-                      auto reach = [&](int j) { if (reached.insert(j).second) todo.push_back(j); };
+                    std::vector<int> frontier = {at.instruction};
+                    while (!frontier.empty()) {
+                      int i = frontier.back();
+                      frontier.pop_back();
+                      auto reach = [&](int j) { if (reached.insert(j).second) frontier.push_back(j); };
                       for (int wait : section.instructions[i].waits) reach(wait);
                       for (int j = i - 1; j >= 0; --j)
                         if (section.instructions[j].engine == section.instructions[i].engine) { reach(j); break; }
