@@ -172,7 +172,8 @@ ProductShape product_shape(const ProductSpec& spec, const Target& target, bool i
   shape.block_k = std::min(is_bf16 ? up(target.block_k, 2) : target.block_k, shape.k_padded);
   shape.m_tiles = cut(spec.m, shape.tile_m);
   shape.n_tiles = cut(spec.n, shape.tile_n);
-  shape.panel_n = std::min(shape.tile_n, 4 * target.vector);
+  const int64_t panel = 4 * target.vector;
+  shape.panel_n = shape.tile_n % panel == 0 ? panel : shape.tile_n;
   shape.n_panels = cut(spec.n, shape.panel_n);
   const bool a_rows = (spec.a_k == 1 || spec.k == 1) && (spec.a_m >= spec.k || spec.m == 1);     // k contiguous
   const bool a_columns = (spec.a_m == 1 || spec.m == 1) && (spec.a_k >= spec.m || spec.k == 1);  // m contiguous
