@@ -25,11 +25,6 @@ Gemm gemm(int64_t m, int64_t n, int64_t k, int64_t lda, int64_t ldb, int64_t ldc
   return Gemm(shape);
 }
 
-// On the diagonal the later half of a block's keys is hidden from the earlier half of its queries: what is multiplied there is two
-// products, which leave that quarter out. (It would add zeros.)
-constexpr int64_t H = B / 2;
-bool on_diagonal(const AttendSpec& spec, int64_t q0, int64_t k0) { return spec.mask != Mask::full && q0 == k0 && k0 + B <= spec.length; }
-
 // [keys, queries] = rows of `a` for each key times columns of `b` for each query.
 struct DiagonalScores {
   Gemm early, late;  // by keys

@@ -20,6 +20,11 @@ constexpr int64_t B = 64;
 static_assert(AttendShape{}.block == B);
 constexpr float infinity = std::numeric_limits<float>::infinity();
 
+// On the diagonal the later half of a block's keys is hidden from the earlier half of its queries: what is multiplied there is two
+// products, which leave that quarter out. (It would add zeros.)
+constexpr int64_t H = B / 2;
+inline bool on_diagonal(const AttendSpec& spec, int64_t q0, int64_t k0) { return spec.mask != Mask::full && q0 == k0 && k0 + B <= spec.length; }
+
 struct Offsets {
   int64_t q = 0, k = 0, v = 0, out = 0, index = 0;  // index: flattened batch index
 };

@@ -64,8 +64,9 @@ MapEngine::MapEngine(const MapProgram& program, const MapRegisters& registers, c
   DSC_CHECK(inputs.size() <= max_operands && outputs.size() <= max_operands, "a map has too many operands");
   int positions = 0, reductions = 0;
   auto operand = [&](int r) {
-    Operand out;
+    MapOperand out;
     if (r < 0) return out;
+    out.name = r;
     out.kind = registers.kind[static_cast<std::size_t>(r)];
     out.place = registers.place[static_cast<std::size_t>(r)];
     if (out.kind == RegisterKind::constant)
@@ -74,10 +75,11 @@ MapEngine::MapEngine(const MapProgram& program, const MapRegisters& registers, c
   };
   for (const MapInstruction& in : program.code) {
     if (in.op == MapOpcode::constant) continue;
-    Step step;
+    MapStep step;
     step.op = in.op, step.slot = in.slot, step.type = in.type;
     step.a = operand(in.a), step.b = operand(in.b), step.c = operand(in.c);
     if (in.result >= 0) {
+      step.result = in.result;
       step.kind = registers.kind[static_cast<std::size_t>(in.result)];
       step.place = registers.place[static_cast<std::size_t>(in.result)];
     }
@@ -91,18 +93,29 @@ MapEngine::MapEngine(const MapProgram& program, const MapRegisters& registers, c
     steps_.push_back(step);
   }
   DSC_CHECK(positions <= max_operands, "a map reads too many positions");
+  std::size_t operands = 0;
+  for (std::size_t i = 0; i < steps_.size();) {
+    Part part{i, i, {}};
+    while (part.end < steps_.size() && strips_can(steps_[part.end])) ++part.end;
+    if (part.end > i) part.strips = strip_code(steps_, i, part.end);
+    else part.end = i + 1;
+    if (part.strips) operands += part.strips->operands.size();
+    i = part.end;
+    parts_.push_back(std::move(part));
+  }
+  if (operands > max_operands) parts_.clear();
 }
 
 void MapEngine::work_on_tile() {
-  const Step* load = nullptr;
-  for (const Step& step : steps_) {
+  const MapStep* load = nullptr;
+  for (const MapStep& step : steps_) {
     const bool is_load = step.op == MapOpcode::load && step.slot == 0;
     if (is_load && (load != nullptr || step.kind != RegisterKind::full)) return;  // read twice, or by row
     if (is_load) load = &step;
   }
   if (load == nullptr) return;
   // Nothing may have been written there before the tile is read.
-  for (const Step* step = steps_.data(); step != load; ++step)
+  for (const MapStep* step = steps_.data(); step != load; ++step)
     if (step->kind == RegisterKind::full && step->place == load->place) return;
   tile_place_ = load->place;
 }
@@ -113,7 +126,7 @@ float* MapEngine::register_at(const Block& block, RegisterKind kind, int place) 
   return block.scratch + (full_ + temporaries_) * register_floats_ + place * row_floats_;
 }
 
-const float* MapEngine::spread(const Block& block, const Operand& operand, RegisterKind kind, int index) const {
+const float* MapEngine::spread(const Block& block, const MapOperand& operand, RegisterKind kind, int index) const {
   if (operand.kind == kind) return register_at(block, kind, operand.place);
   float* out = block.scratch + (full_ + index) * register_floats_;
   const int64_t rows = block.rows, columns = kind == RegisterKind::full ? block.columns : 1;
@@ -127,7 +140,7 @@ const float* MapEngine::spread(const Block& block, const Operand& operand, Regis
   return out;
 }
 
-void MapEngine::load(const Step& step, const Block& block) const {
+void MapEngine::load(const MapStep& step, const Block& block) const {
   const BlockOperand& in = block.inputs[step.slot];
   float* dst = register_at(block, step.kind, step.place);
   const bool full = step.kind == RegisterKind::full;
@@ -142,7 +155,7 @@ void MapEngine::load(const Step& step, const Block& block) const {
   });
 }
 
-void MapEngine::position(const Step& step, const Block& block) const {
+void MapEngine::position(const MapStep& step, const Block& block) const {
   const BlockOperand& in = block.positions[step.ordinal];
   const int64_t start = in.start;
   float* dst = register_at(block, step.kind, step.place);
@@ -153,7 +166,7 @@ void MapEngine::position(const Step& step, const Block& block) const {
        });
 }
 
-void MapEngine::store(const Step& step, const Block& block) const {
+void MapEngine::store(const MapStep& step, const Block& block) const {
   const BlockOperand& out = block.outputs[step.slot];
   if (out.outside) return;
   // A value that does not vary along a row is spread where the output does, or else stored once a row.
@@ -169,7 +182,7 @@ void MapEngine::store(const Step& step, const Block& block) const {
        });
 }
 
-void MapEngine::unary(const Step& step, const Block& block) const {
+void MapEngine::unary(const MapStep& step, const Block& block) const {
   float* dst = register_at(block, step.kind, step.place);
   const float* a = spread(block, step.a, step.kind, 0);
   const int64_t n = padded(step.kind == RegisterKind::full ? block.rows * block.columns : block.rows);
@@ -217,7 +230,7 @@ void apply(float* dst, RegisterKind kind, const float* a, RegisterKind a_kind, f
 
 }  // namespace
 
-void MapEngine::binary(const Step& step, const Block& block) const {
+void MapEngine::binary(const MapStep& step, const Block& block) const {
   float* dst = register_at(block, step.kind, step.place);
   const float* a = step.a.kind == RegisterKind::constant ? nullptr : register_at(block, step.a.kind, step.a.place);
   const float* b = step.b.kind == RegisterKind::constant ? nullptr : register_at(block, step.b.kind, step.b.place);
@@ -250,7 +263,7 @@ void MapEngine::binary(const Step& step, const Block& block) const {
   }
 }
 
-void MapEngine::select(const Step& step, const Block& block) const {
+void MapEngine::select(const MapStep& step, const Block& block) const {
   float* dst = register_at(block, step.kind, step.place);
   const float* p = spread(block, step.a, step.kind, 0);
   const float* x = spread(block, step.b, step.kind, 1);
@@ -263,7 +276,7 @@ void MapEngine::select(const Step& step, const Block& block) const {
   }
 }
 
-void MapEngine::inner(const Step& step, const Block& block) const {
+void MapEngine::inner(const MapStep& step, const Block& block) const {
   float* dst = register_at(block, RegisterKind::row, step.place);
   const float* a = spread(block, step.a, RegisterKind::full, 0);
   for (int64_t r = 0; r < block.rows; ++r)
@@ -281,7 +294,7 @@ void end_accumulator(Accumulator& accumulator, int64_t width, bool maximum) {
 
 // Row by row, in order; after every map_reduction_rows of the chunk the low level moves into the high one. The same for a
 // value by column and for one a row, however the rows are cut into blocks.
-void MapEngine::reduce(const Step& step, Block& block) const {
+void MapEngine::reduce(const MapStep& step, Block& block) const {
   Accumulator& accumulator = block.accumulators[step.ordinal];
   const bool maximum = step.op == MapOpcode::reduce_max, scalar = accumulator.scalar;
   const int64_t width = scalar ? 1 : block.columns;
@@ -296,24 +309,80 @@ void MapEngine::reduce(const Step& step, Block& block) const {
   }
 }
 
-void MapEngine::run(Block& block) const {
-  for (const Step& step : steps_) {
-    switch (step.op) {
-      case MapOpcode::load:
-        if (step.slot != 0 || tile_place_ < 0 || block.tile == nullptr) load(step, block);
-        break;
-      case MapOpcode::position: position(step, block); break;
-      case MapOpcode::store: store(step, block); break;
-      case MapOpcode::select: select(step, block); break;
-      case MapOpcode::inner_sum: case MapOpcode::inner_max: inner(step, block); break;
-      case MapOpcode::reduce_sum: case MapOpcode::reduce_max: reduce(step, block); break;
-      case MapOpcode::negate: case MapOpcode::exp: case MapOpcode::log: case MapOpcode::sqrt: case MapOpcode::rsqrt:
-      case MapOpcode::tanh: case MapOpcode::sigmoid: case MapOpcode::erf: case MapOpcode::sin: case MapOpcode::cos:
-      case MapOpcode::absolute: case MapOpcode::round: unary(step, block); break;
-      case MapOpcode::constant: break;
-      default: binary(step, block);
+void MapEngine::whole(const MapStep& step, Block& block) const {
+  switch (step.op) {
+    case MapOpcode::load:
+      if (step.slot != 0 || tile_place_ < 0 || block.tile == nullptr) load(step, block);
+      break;
+    case MapOpcode::position: position(step, block); break;
+    case MapOpcode::store: store(step, block); break;
+    case MapOpcode::select: select(step, block); break;
+    case MapOpcode::inner_sum: case MapOpcode::inner_max: inner(step, block); break;
+    case MapOpcode::reduce_sum: case MapOpcode::reduce_max: reduce(step, block); break;
+    case MapOpcode::negate: case MapOpcode::exp: case MapOpcode::log: case MapOpcode::sqrt: case MapOpcode::rsqrt:
+    case MapOpcode::tanh: case MapOpcode::sigmoid: case MapOpcode::erf: case MapOpcode::sin: case MapOpcode::cos:
+    case MapOpcode::absolute: case MapOpcode::round: unary(step, block); break;
+    case MapOpcode::constant: break;
+    default: binary(step, block);
+  }
+}
+
+// Where an operand of the block lies over its rows and columns, if each row lies in one piece.
+bool MapEngine::place(const StripOperand& operand, const Block& block, StripPlace& out) const {
+  using Kind = StripOperand::Kind;
+  const auto register_place = [&](RegisterKind kind) { return reinterpret_cast<char*>(register_at(block, kind, operand.index)); };
+  if (operand.kind == Kind::full) out = {register_place(RegisterKind::full), block.columns * 4, strip_half * 4};
+  if (operand.kind == Kind::row) out = {register_place(RegisterKind::row), 4, 0};
+  if (operand.kind != Kind::input && operand.kind != Kind::output) return true;
+  const BlockOperand& at = operand.kind == Kind::input ? block.inputs[operand.index] : block.outputs[operand.index];
+  if (at.outside || at.full == nullptr || at.full->windowed || at.full->dims == 0) return false;
+  if (operand.type != DType::f32 && operand.type != DType::bf16) return false;
+  const Access& access = *at.full;
+  const int last = access.dims - 1;
+  int64_t offset = 0, rest = block.first, inner = 0, outer = 0;  // indices along the last two dims
+  for (int d = last; d >= 0; --d) {
+    const int64_t index = d > 0 ? rest % access.size[d] : rest;
+    rest /= access.size[d];
+    offset += index * access.stride[d];
+    if (d == last) inner = index;
+    if (d == last - 1) outer = index;
+  }
+  if (access.stride[last] != 1) return false;
+  const int64_t bytes = size_of(operand.type);
+  int64_t row = block.columns;
+  if (inner + block.rows * block.columns > access.size[last]) {
+    if (last == 0 || inner != 0 || access.size[last] != block.columns || outer + block.rows > access.size[last - 1]) return false;
+    row = access.stride[last - 1];
+  }
+  out = {static_cast<char*>(element(at.base, operand.type, offset)), row * bytes, strip_half * bytes};
+  return true;
+}
+
+// False where some operand does not lie by rows: nothing is done then.
+bool MapEngine::run_parts(Block& block) const {
+  if (block.columns % strip_half != 0 || parts_.empty()) return false;
+  StripPlace places[max_operands];
+  StripPlace* at = places;
+  for (const Part& part : parts_) {
+    if (!part.strips) continue;
+    for (const StripOperand& operand : part.strips->operands)
+      if (!place(operand, block, *at++)) return false;
+  }
+  at = places;
+  for (const Part& part : parts_) {
+    if (part.strips) {
+      run_strips(*part.strips, at, block.rows, block.columns, streams_);
+      at += part.strips->operands.size();
+    } else {
+      for (std::size_t i = part.first; i < part.end; ++i) whole(steps_[i], block);
     }
   }
+  return true;
+}
+
+void MapEngine::run(Block& block) const {
+  if (run_parts(block)) return;
+  for (const MapStep& step : steps_) whole(step, block);
 }
 
 }  // namespace dsc::cpu

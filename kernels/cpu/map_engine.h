@@ -1,5 +1,6 @@
 // The interpreter of map programs, shared by the map kernel and the epilogue of products. A block is a range of rows x
-// columns of a box of dims; each operation runs over the whole block in registers that lie in scratch.
+// columns of a box of dims; each operation runs over the whole block in registers that lie in scratch, or over strips of it
+// (strips.h) where operands lie by rows.
 #pragma once
 
 #include <cstdint>
@@ -7,6 +8,7 @@
 
 #include "compiler/support/kernel_shape.h"
 #include "compiler/support/kernel_spec.h"
+#include "kernels/cpu/strips.h"
 
 namespace dsc::cpu {
 
@@ -110,32 +112,30 @@ class MapEngine {
   void stream_results() { streams_ = true; }
 
  private:
-  struct Operand {
-    RegisterKind kind = RegisterKind::constant;
-    int place = 0;
-    float number = 0;
-  };
-  struct Step {
-    MapOpcode op = MapOpcode::constant;
-    RegisterKind kind = RegisterKind::constant;
-    int place = 0, slot = -1, ordinal = 0;  // ordinal: of positions and of reductions
-    Operand a, b, c;
-    DType type = DType::f32;
-    bool accumulate = false;
-  };
   float* register_at(const Block& block, RegisterKind kind, int place) const;
   // A run of `count` values of the operand; constants and rows are spread into temporary `index`.
-  const float* spread(const Block& block, const Operand& operand, RegisterKind kind, int index) const;
-  void load(const Step& step, const Block& block) const;
-  void position(const Step& step, const Block& block) const;
-  void store(const Step& step, const Block& block) const;
-  void unary(const Step& step, const Block& block) const;
-  void binary(const Step& step, const Block& block) const;
-  void select(const Step& step, const Block& block) const;
-  void inner(const Step& step, const Block& block) const;
-  void reduce(const Step& step, Block& block) const;
+  const float* spread(const Block& block, const MapOperand& operand, RegisterKind kind, int index) const;
+  void load(const MapStep& step, const Block& block) const;
+  void position(const MapStep& step, const Block& block) const;
+  void store(const MapStep& step, const Block& block) const;
+  void unary(const MapStep& step, const Block& block) const;
+  void binary(const MapStep& step, const Block& block) const;
+  void select(const MapStep& step, const Block& block) const;
+  void inner(const MapStep& step, const Block& block) const;
+  void reduce(const MapStep& step, Block& block) const;
 
-  std::vector<Step> steps_;
+  void whole(const MapStep& step, Block& block) const;
+  bool place(const StripOperand& operand, const Block& block, StripPlace& out) const;
+  bool run_parts(Block& block) const;
+
+  // The steps in order: those of a part by strips, or each on the whole block.
+  struct Part {
+    std::size_t first = 0, end = 0;
+    std::optional<StripCode> strips;
+  };
+
+  std::vector<MapStep> steps_;
+  std::vector<Part> parts_;
   std::int64_t register_floats_ = 0, row_floats_ = 0;
   int full_ = 0, temporaries_ = 0;
   int tile_place_ = -1;  // the full register that the tile stands for

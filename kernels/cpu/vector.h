@@ -43,6 +43,14 @@ inline Floats broadcast(float x) { return _mm512_set1_ps(x); }
 inline Floats larger(Floats a, Floats b) {
   return _mm512_mask_mov_ps(b, _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ) | _mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q), a);
 }
+inline Floats smaller(Floats a, Floats b) {
+  return _mm512_mask_mov_ps(b, _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ) | _mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q), a);
+}
+inline Floats root(Floats x) { return _mm512_sqrt_ps(x); }
+inline Floats magnitude(Floats x) { return _mm512_abs_ps(x); }
+inline Floats load_bf16(const std::uint16_t* x) {
+  return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(x))), 16));
+}
 // exp(x) where x >= lowest or is a NaN, else 0.
 inline Floats exp_from(Floats x, Floats lowest) {
   const __mmask16 kept = _mm512_cmp_ps_mask(x, lowest, _CMP_NLT_UQ);
@@ -128,6 +136,15 @@ inline Floats broadcast(float x) { return _mm256_set1_ps(x); }
 inline Floats larger(Floats a, Floats b) {
   const __m256 takes = _mm256_or_ps(_mm256_cmp_ps(a, b, _CMP_GT_OQ), _mm256_cmp_ps(a, a, _CMP_UNORD_Q));
   return _mm256_blendv_ps(b, a, takes);
+}
+inline Floats smaller(Floats a, Floats b) {
+  const __m256 takes = _mm256_or_ps(_mm256_cmp_ps(a, b, _CMP_LT_OQ), _mm256_cmp_ps(a, a, _CMP_UNORD_Q));
+  return _mm256_blendv_ps(b, a, takes);
+}
+inline Floats root(Floats x) { return _mm256_sqrt_ps(x); }
+inline Floats magnitude(Floats x) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), x); }
+inline Floats load_bf16(const std::uint16_t* x) {
+  return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(x))), 16));
 }
 inline Floats exp_from(Floats x, Floats lowest) {
   return _mm256_and_ps(_mm256_cmp_ps(x, lowest, _CMP_NLT_UQ), _ZGVdN8v_expf(_mm256_max_ps(lowest, x)));
