@@ -47,6 +47,12 @@ void interleave_rows(const u16* even, const u16* odd, u16* dst, int64_t count) {
   }
 }
 
+// Pieces of rows, too short for the hardware to see coming, that are wanted soon.
+void fetch_rows(const u16* src, int64_t stride, int64_t rows, int64_t count) {
+  for (int64_t i = 0; i < rows; ++i)
+    for (int64_t j = 0; j < count; j += 32) __builtin_prefetch(src + i * stride + j, 0, 3);
+}
+
 }  // namespace
 
 void pack_f32(const Matrix& from, float* dst, int64_t width) {
@@ -86,6 +92,7 @@ void pack_bf16(const Matrix& from, u16* dst, int64_t width) {
     for (; j + 32 <= from.columns; j += 32) {
       for (int64_t i = 0; i < from.rows; i += 64) {
         const int64_t rows = std::min<int64_t>(64, from.rows - i);
+        if (j + 64 <= from.columns) fetch_rows(src + (j + 32) * from.column_stride + i, from.column_stride, 32, rows);
         for (int64_t p = 0; p < 16; ++p)
           interleave_rows(src + (j + 2 * p) * from.column_stride + i, src + (j + 2 * p + 1) * from.column_stride + i, pairs[p], rows);
         transpose(reinterpret_cast<const u32*>(pairs), 64, reinterpret_cast<u32*>(dst + i * width + j), width / 2, 16, rows);

@@ -10,9 +10,9 @@ namespace {
 
 using std::int64_t;
 
-// The operands of one strip: of each half, where it begins.
+// The operands of one strip: where each half begins.
 struct Pointers {
-  char* at[2][max_strip_operands];
+  char* at[max_strip_operands][2];
 };
 
 // One strip of `vectors` vectors, the second four of another half. All loops are over vectors and unrolled, so that x stays in
@@ -33,13 +33,13 @@ struct Strip {
     switch (source) {
       case StripSource::self: each([&](auto i) __attribute__((always_inline)) { x[i] = f(x[i], x[i]); }); return;
       case StripSource::spread:
-        each([&](auto i) __attribute__((always_inline)) { x[i] = f(x[i], broadcast(*reinterpret_cast<const float*>(p.at[i / 4][operand]))); });
+        each([&](auto i) __attribute__((always_inline)) { x[i] = f(x[i], broadcast(*reinterpret_cast<const float*>(p.at[operand][i / 4]))); });
         return;
       case StripSource::f32:
-        each([&](auto i) __attribute__((always_inline)) { x[i] = f(x[i], load(reinterpret_cast<const float*>(p.at[i / 4][operand]) + i % 4 * lanes)); });
+        each([&](auto i) __attribute__((always_inline)) { x[i] = f(x[i], load(reinterpret_cast<const float*>(p.at[operand][i / 4]) + i % 4 * lanes)); });
         return;
       case StripSource::bf16:
-        each([&](auto i) __attribute__((always_inline)) { x[i] = f(x[i], load_bf16(reinterpret_cast<const std::uint16_t*>(p.at[i / 4][operand]) + i % 4 * lanes)); });
+        each([&](auto i) __attribute__((always_inline)) { x[i] = f(x[i], load_bf16(reinterpret_cast<const std::uint16_t*>(p.at[operand][i / 4]) + i % 4 * lanes)); });
         return;
       case StripSource::none: return;
     }
@@ -63,7 +63,7 @@ struct Strip {
     if (type == DType::bf16) {
       each([&](auto i) __attribute__((always_inline)) {
         if constexpr (i % 2 == 0) {
-          char* at = p.at[i / 4][to] + i % 4 * lanes * 2;
+          char* at = p.at[to][i / 4] + i % 4 * lanes * 2;
           const Words two = upper_halves(round_bf16(x[i]), round_bf16(x[i + 1]));
           if (streams) stream_words(at, two);
           else store_words(at, two);
@@ -72,7 +72,7 @@ struct Strip {
       return;
     }
     each([&](auto i) __attribute__((always_inline)) {
-      float* at = reinterpret_cast<float*>(p.at[i / 4][to]) + i % 4 * lanes;
+      float* at = reinterpret_cast<float*>(p.at[to][i / 4]) + i % 4 * lanes;
       if (streams) stream(at, x[i]);
       else cpu::store(at, x[i]);
     });
@@ -109,7 +109,7 @@ struct Strip {
       case StripOp::store: store(code.operands[static_cast<std::size_t>(y)].type, streams, p, y); return;
       case StripOp::add_into:
         each([&](auto i) __attribute__((always_inline)) {
-          float* at = reinterpret_cast<float*>(p.at[i / 4][y]) + i % 4 * lanes;
+          float* at = reinterpret_cast<float*>(p.at[y][i / 4]) + i % 4 * lanes;
           cpu::store(at, load(at) + x[i]);
         });
         return;
@@ -140,18 +140,29 @@ void run_strips(const StripCode& code, StripPlace* places, int64_t rows, int64_t
     if (operand.kind == StripOperand::Kind::output) streams = streams && (reinterpret_cast<std::uintptr_t>(places[i].base) | static_cast<std::uintptr_t>(places[i].row)) % 64 == 0;
   }
   const int64_t in_row = columns / strip_half, halves = rows * in_row;
+  // Of each operand: where the next half lies, and what lies between halves of a row and between its last and the next row.
+  char* next[max_strip_operands];
+  int64_t step[max_strip_operands], turn[max_strip_operands];
+  for (std::size_t i = 0; i < count; ++i) {
+    next[i] = places[i].base;
+    step[i] = places[i].half;
+    turn[i] = places[i].row - (in_row - 1) * places[i].half;
+  }
   Pointers p;
-  int64_t row = 0, half = 0;
-  for (int64_t h = 0; h < halves; ++h) {
-    for (std::size_t i = 0; i < count; ++i) p.at[h % 2][i] = places[i].base + row * places[i].row + half * places[i].half;
-    if (++half == in_row) half = 0, ++row;
+  for (int64_t h = 0, left = in_row; h < halves; ++h) {
+    const bool ends = --left == 0;
+    for (std::size_t i = 0; i < count; ++i) {
+      p.at[i][h % 2] = next[i];
+      next[i] += ends ? turn[i] : step[i];
+    }
+    if (ends) left = in_row;
     if (h % 2 == 0 && h + 1 < halves) continue;
     if (h % 2 == 0) {
       run_strip<4>(code, p, streams);
       continue;
     }
     for (std::size_t i = 0; i < count; ++i)
-      if (code.operands[i].kind == StripOperand::Kind::local) p.at[1][i] = p.at[0][i] + strip_half * 4;
+      if (code.operands[i].kind == StripOperand::Kind::local) p.at[i][1] = p.at[i][0] + strip_half * 4;
     run_strip<8>(code, p, streams);
   }
 }

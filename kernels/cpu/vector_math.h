@@ -53,20 +53,21 @@ inline float min_of(float a, float b) { return a < b || a != a ? a : b; }
 
 // Lane i % 64 adds elements i, i + 64, ...; then lanes fold by halves.
 inline float lane_sum(const float* x, std::int64_t count) {
-  alignas(64) float lane[64] = {};
+  constexpr int vectors = 64 / lanes;
+  Floats sum[vectors];
+  for (int v = 0; v < vectors; ++v) sum[v] = broadcast(0.0f);
   std::int64_t i = 0;
-  if (count >= 64) {
-    constexpr int vectors = 64 / lanes;
-    Floats sum[vectors];
-    for (int v = 0; v < vectors; ++v) sum[v] = broadcast(0.0f);
-    for (; i + 64 <= count; i += 64)
-      for (int v = 0; v < vectors; ++v) sum[v] = sum[v] + load(x + i + v * lanes);
+  for (; i + 64 <= count; i += 64)
+    for (int v = 0; v < vectors; ++v) sum[v] = sum[v] + load(x + i + v * lanes);
+  if (i < count) {
+    alignas(64) float lane[64];
     for (int v = 0; v < vectors; ++v) store(lane + v * lanes, sum[v]);
+    for (int j = 0; i + j < count; ++j) lane[j] += x[i + j];
+    for (int v = 0; v < vectors; ++v) sum[v] = load(lane + v * lanes);
   }
-  for (int j = 0; i + j < count; ++j) lane[j] += x[i + j];
-  for (int width = 32; width > 0; width /= 2)
-    for (int j = 0; j < width; ++j) lane[j] += lane[j + width];
-  return lane[0];
+  for (int width = vectors / 2; width > 0; width /= 2)
+    for (int v = 0; v < width; ++v) sum[v] = sum[v] + sum[v + width];
+  return fold_halves(sum[0]);
 }
 
 // The last vector overlaps the one before it, which a maximum does not mind.

@@ -188,6 +188,20 @@ void rows(Bench& bench) {
                          op(MapOpcode::load, 12, -1, -1, 2), op(MapOpcode::add, 13, 11, 12), op(MapOpcode::store, -1, 13, -1, 0)};
     const std::int64_t norm_bytes = 2 * rows * width * size_of(type);
     bench.run("map " + t + " layer norm 4096x384", norm, {{type, rows * width}, {type, width}, {type, width}}, {{type, rows * width}, {DType::f32, rows}}, nullptr, norm_bytes);
+    MapSpec back;  // its gradients: of the input, the scale and the shift
+    back.outer = {rows}, back.reduced = {true}, back.inner = {width};
+    back.inputs = {{type, {width, 1}, 0, {}}, {type, {width, 1}, 0, {}}, {type, {0, 1}, 0, {}}};
+    back.outputs = {{DType::f32, {0, 1}, 0, false}, {DType::f32, {0, 1}, 0, false}, {type, {width, 1}, 0, false}};
+    back.program.registers = 22;
+    back.program.code = {op(MapOpcode::load, 0, -1, -1, 0), op(MapOpcode::reduce_sum, -1, 0, -1, 0), op(MapOpcode::load, 1, -1, -1, 1),
+                         op(MapOpcode::inner_sum, 2, 1), op(MapOpcode::constant, 3, -1, -1, -1, 1.0 / 384), op(MapOpcode::multiply, 4, 2, 3),
+                         op(MapOpcode::subtract, 5, 1, 4), op(MapOpcode::multiply, 6, 5, 5), op(MapOpcode::inner_sum, 7, 6), op(MapOpcode::multiply, 8, 7, 3),
+                         op(MapOpcode::rsqrt, 9, 8), op(MapOpcode::multiply, 10, 5, 9), op(MapOpcode::multiply, 11, 0, 10), op(MapOpcode::reduce_sum, -1, 11, -1, 1),
+                         op(MapOpcode::load, 12, -1, -1, 2), op(MapOpcode::multiply, 13, 0, 12), op(MapOpcode::inner_sum, 14, 13), op(MapOpcode::multiply, 15, 13, 10),
+                         op(MapOpcode::inner_sum, 16, 15), op(MapOpcode::multiply, 17, 10, 16), op(MapOpcode::add, 18, 14, 17), op(MapOpcode::multiply, 19, 18, 3),
+                         op(MapOpcode::subtract, 20, 13, 19), op(MapOpcode::multiply, 21, 20, 9), op(MapOpcode::store, -1, 21, -1, 2)};
+    bench.run("map " + t + " layer norm backward 4096x384", back, {{type, rows * width}, {type, rows * width}, {type, width}},
+              {{DType::f32, width}, {DType::f32, width}, {type, rows * width}}, nullptr, 3 * rows * width * size_of(type));
     MapSpec bias;  // the sum over rows that a bias's gradient is
     bias.outer = {rows}, bias.reduced = {true}, bias.inner = {width};
     bias.inputs = {{type, {width, 1}, 0, {}}};
