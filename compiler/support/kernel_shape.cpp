@@ -218,7 +218,11 @@ ProductShape product_shape(const ProductSpec& spec, const Target& target, bool i
   shape.parts = cut(shape.k_padded, shape.k_part);
   if (shape.pack_a) {
     shape.a_batch_bytes = up(spec.m * shape.k_part * element, 64);
-    shape.a_pack_tiles = shape.a_batches * shape.m_tiles;
+    // Where m is contiguous, A is packed by what lies in whole rows; a piece is never of two blocks.
+    constexpr int64_t piece = 32;
+    if (!a_rows && a_columns && (shape.block_k % piece == 0 || shape.k_part <= shape.block_k)) shape.a_pack_rows = 4 * piece;
+    shape.a_batch_tiles = shape.a_pack_rows > 0 ? cut(shape.k_part, shape.a_pack_rows) : shape.m_tiles;
+    shape.a_pack_tiles = shape.a_batches * shape.a_batch_tiles;
   }
   if (shape.pack_b) shape.b_batch_bytes = up(b_width * shape.k_part * element, 64);
   shape.b_offset = shape.a_batches * shape.a_batch_bytes;

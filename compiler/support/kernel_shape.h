@@ -69,9 +69,11 @@ struct ProductShape {
   std::int64_t k_part = 1, parts = 1;                 // what of k is packed and multiplied at a time, whole blocks
   std::int64_t a_batch_bytes = 0, b_batch_bytes = 0;  // packed, of one batch element and part
   std::int64_t b_offset = 0;        // in the shared workspace; A is at 0
+  std::int64_t a_pack_rows = 0;     // columns of A (rows as they lie) that one tile packs, of all m; 0: a tile packs one tile of m
   std::int64_t b_pack_rows = 0;     // rows of B that one tile packs, of all panels; 0: a tile packs one panel
   std::int64_t shared_bytes = 0, tiles = 1;
-  std::int64_t pack_tiles = 0, a_pack_tiles = 0, b_pack_tiles = 0;  // all of both; of A; of one batch element of B: each in one part
+  std::int64_t pack_tiles = 0, a_pack_tiles = 0;  // all of both; of A: each in one part
+  std::int64_t a_batch_tiles = 0, b_pack_tiles = 0;  // of one batch element of A, of B
   MapRegisters registers;
   std::int64_t epilogue_rows = 1, register_floats = 0, row_floats = 0;
   std::int64_t slot_bytes = 0;

@@ -27,9 +27,9 @@ void transpose(const u32* src, int64_t src_stride, u32* dst, int64_t dst_stride,
 }
 
 template <class T>
-void zero_columns(T* dst, int64_t rows, int64_t columns, int64_t width) {
+void zero_columns(T* dst, int64_t stride, int64_t rows, int64_t columns, int64_t width) {
   if (columns == width) return;
-  for (int64_t i = 0; i < rows; ++i) std::memset(dst + i * width + columns, 0, static_cast<std::size_t>(width - columns) * sizeof(T));
+  for (int64_t i = 0; i < rows; ++i) std::memset(dst + i * stride + columns, 0, static_cast<std::size_t>(width - columns) * sizeof(T));
 }
 
 // dst[2 * j] = even[j], dst[2 * j + 1] = odd[j].
@@ -47,21 +47,15 @@ void interleave_rows(const u16* even, const u16* odd, u16* dst, int64_t count) {
   }
 }
 
-// Pieces of rows, too short for the hardware to see coming, that are wanted soon.
-void fetch_rows(const u16* src, int64_t stride, int64_t rows, int64_t count) {
-  for (int64_t i = 0; i < rows; ++i)
-    for (int64_t j = 0; j < count; j += 32) __builtin_prefetch(src + i * stride + j, 0, 3);
-}
-
 }  // namespace
 
-void pack_f32(const Matrix& from, float* dst, int64_t width) {
+void pack_f32(const Matrix& from, float* dst, int64_t stride, int64_t width) {
   if (from.column_stride == 1) {
     for (int64_t i = 0; i < from.rows; ++i)
-      load_run(from.type, element(from.data, from.type, i * from.row_stride), 1, from.columns, dst + i * width);
+      load_run(from.type, element(from.data, from.type, i * from.row_stride), 1, from.columns, dst + i * stride);
   } else if (from.row_stride == 1 && from.type == DType::f32) {
     // The source's rows are our columns.
-    transpose(static_cast<const u32*>(from.data), from.column_stride, reinterpret_cast<u32*>(dst), width, from.columns, from.rows);
+    transpose(static_cast<const u32*>(from.data), from.column_stride, reinterpret_cast<u32*>(dst), stride, from.columns, from.rows);
   } else if (from.row_stride == 1) {
     alignas(64) float wide[16 * 256];
     for (int64_t i = 0; i < from.rows; i += 256) {
@@ -70,41 +64,40 @@ void pack_f32(const Matrix& from, float* dst, int64_t width) {
         const int64_t columns = std::min<int64_t>(16, from.columns - j);
         for (int64_t c = 0; c < columns; ++c)
           load_run(from.type, element(from.data, from.type, (j + c) * from.column_stride + i), 1, rows, wide + c * 256);
-        transpose(reinterpret_cast<const u32*>(wide), 256, reinterpret_cast<u32*>(dst + i * width + j), width, columns, rows);
+        transpose(reinterpret_cast<const u32*>(wide), 256, reinterpret_cast<u32*>(dst + i * stride + j), stride, columns, rows);
       }
     }
   } else {
     for (int64_t i = 0; i < from.rows; ++i)
-      load_run(from.type, element(from.data, from.type, i * from.row_stride), from.column_stride, from.columns, dst + i * width);
+      load_run(from.type, element(from.data, from.type, i * from.row_stride), from.column_stride, from.columns, dst + i * stride);
   }
-  zero_columns(dst, from.rows, from.columns, width);
+  zero_columns(dst, stride, from.rows, from.columns, width);
 }
 
-void pack_bf16(const Matrix& from, u16* dst, int64_t width) {
+void pack_bf16(const Matrix& from, u16* dst, int64_t stride, int64_t width) {
   const u16* src = static_cast<const u16*>(from.data);
   if (from.column_stride == 1) {
     for (int64_t i = 0; i < from.rows; ++i)
-      std::memcpy(dst + i * width, src + i * from.row_stride, static_cast<std::size_t>(from.columns) * 2);
-  } else if (from.row_stride == 1 && width % 2 == 0) {
+      std::memcpy(dst + i * stride, src + i * from.row_stride, static_cast<std::size_t>(from.columns) * 2);
+  } else if (from.row_stride == 1 && stride % 2 == 0) {
     // Pairs of source rows, interleaved, are columns of 32 bits: those are transposed.
     alignas(64) u16 pairs[16][2 * 64];
     int64_t j = 0;
     for (; j + 32 <= from.columns; j += 32) {
       for (int64_t i = 0; i < from.rows; i += 64) {
         const int64_t rows = std::min<int64_t>(64, from.rows - i);
-        if (j + 64 <= from.columns) fetch_rows(src + (j + 32) * from.column_stride + i, from.column_stride, 32, rows);
         for (int64_t p = 0; p < 16; ++p)
           interleave_rows(src + (j + 2 * p) * from.column_stride + i, src + (j + 2 * p + 1) * from.column_stride + i, pairs[p], rows);
-        transpose(reinterpret_cast<const u32*>(pairs), 64, reinterpret_cast<u32*>(dst + i * width + j), width / 2, 16, rows);
+        transpose(reinterpret_cast<const u32*>(pairs), 64, reinterpret_cast<u32*>(dst + i * stride + j), stride / 2, 16, rows);
       }
     }
     for (; j < from.columns; ++j)
-      for (int64_t i = 0; i < from.rows; ++i) dst[i * width + j] = src[j * from.column_stride + i];
+      for (int64_t i = 0; i < from.rows; ++i) dst[i * stride + j] = src[j * from.column_stride + i];
   } else {
     for (int64_t i = 0; i < from.rows; ++i)
-      for (int64_t j = 0; j < from.columns; ++j) dst[i * width + j] = src[i * from.row_stride + j * from.column_stride];
+      for (int64_t j = 0; j < from.columns; ++j) dst[i * stride + j] = src[i * from.row_stride + j * from.column_stride];
   }
-  zero_columns(dst, from.rows, from.columns, width);
+  zero_columns(dst, stride, from.rows, from.columns, width);
 }
 
 void pack_bf16_pairs(const Matrix& from, u16* dst, int64_t width) {
@@ -127,7 +120,7 @@ void pack_bf16_pairs(const Matrix& from, u16* dst, int64_t width) {
       dst[(whole * width + j) * 2 + 1] = 0;
     }
   }
-  zero_columns(reinterpret_cast<u32*>(dst), (from.rows + 1) / 2, from.columns, width);
+  zero_columns(reinterpret_cast<u32*>(dst), width, (from.rows + 1) / 2, from.columns, width);
 }
 
 void narrow_pairs(const float* src, int64_t rows, int64_t width, u16* dst) {

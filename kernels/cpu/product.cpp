@@ -23,6 +23,13 @@ std::vector<MapInput> epilogue_inputs(const ProductSpec& spec) {
   return inputs;
 }
 
+// Pieces of `rows` rows, `ahead` rows further on, which are wanted soon: too short for the hardware to see coming.
+void fetch_rows(const void* from, int64_t stride, int64_t rows, int64_t ahead, int64_t bytes) {
+  const char* first = static_cast<const char*>(from) + ahead * stride;
+  for (int64_t i = 0; i < rows; ++i)
+    for (int64_t b = 0; b < bytes; b += 64) __builtin_prefetch(first + i * stride + b, 0, 2);
+}
+
 }  // namespace
 
 Product::Product(const ProductSpec& spec, const Target& target, bool in_parts) : spec_(spec), shape_(product_shape(spec, target, in_parts)) {
@@ -99,7 +106,15 @@ int64_t Product::operand_offset(const std::vector<int64_t>& strides, int64_t bat
 void Product::pack(const ProductOperands& operands, int64_t part, int64_t tile) const {
   const ProductShape& s = shape_;
   if (tile < s.a_pack_tiles) {
-    pack_a(operands, part, tile / s.m_tiles, tile % s.m_tiles);
+    const int64_t batch = tile / s.a_batch_tiles, i = tile % s.a_batch_tiles, size = part_size(part);
+    if (s.a_pack_rows == 0) {
+      for (int64_t k = 0; k < size; k += s.block_k) pack_a(operands, part, batch, i, k, std::min(s.block_k, size - k));
+      return;
+    }
+    constexpr int64_t together = 32;
+    const int64_t end = std::min(size, (i + 1) * s.a_pack_rows);
+    for (int64_t k = i * s.a_pack_rows; k < end; k += together)
+      for (int64_t m_tile = 0; m_tile < s.m_tiles; ++m_tile) pack_a(operands, part, batch, m_tile, k, std::min(together, end - k));
     return;
   }
   tile -= s.a_pack_tiles;
@@ -115,22 +130,21 @@ void Product::pack(const ProductOperands& operands, int64_t part, int64_t tile) 
     for (int64_t panel = 0; panel < s.n_panels; ++panel) pack_panel(operands, part, batch, panel, k, std::min(together, end - k));
 }
 
-// One tile of rows of A, by blocks of the contraction: the kernels find each block in one piece.
-void Product::pack_a(const ProductOperands& operands, int64_t part, int64_t batch, int64_t m_tile) const {
+// Columns [k, k + columns) of the part, in one block of the contraction, of one tile of rows of A: the kernels find each block in one
+// piece.
+void Product::pack_a(const ProductOperands& operands, int64_t part, int64_t batch, int64_t m_tile, int64_t k, int64_t columns) const {
   const ProductShape& s = shape_;
-  const int64_t m0 = m_tile * s.tile_m, rows = std::min(s.tile_m, spec_.m - m0), size = part_size(part);
-  char* to = operands.shared + batch * s.a_batch_bytes + m0 * size * size_of(s.compute);
-  for (int64_t k = 0; k < size; k += s.block_k) {
-    const int64_t width = std::min(s.block_k, size - k), k0 = part * s.k_part + k;
-    Matrix from;
-    from.data = element(operands.a, spec_.a_type, batch_offset(true, batch, true) + m0 * spec_.a_m + k0 * spec_.a_k);
-    from.type = spec_.a_type;
-    from.rows = rows, from.columns = std::min(width, spec_.k - k0);
-    from.row_stride = spec_.a_m, from.column_stride = spec_.a_k;
-    if (s.compute == DType::bf16) pack_bf16(from, reinterpret_cast<std::uint16_t*>(to), width);
-    else pack_f32(from, reinterpret_cast<float*>(to), width);
-    to += rows * width * size_of(s.compute);
-  }
+  const int64_t m0 = m_tile * s.tile_m, rows = std::min(s.tile_m, spec_.m - m0), size = part_size(part), k0 = part * s.k_part + k;
+  const int64_t block = k / s.block_k * s.block_k, stride = std::min(s.block_k, size - block);
+  Matrix from;
+  from.data = element(operands.a, spec_.a_type, batch_offset(true, batch, true) + m0 * spec_.a_m + k0 * spec_.a_k);
+  from.type = spec_.a_type;
+  from.rows = rows, from.columns = std::min(columns, spec_.k - k0);
+  from.row_stride = spec_.a_m, from.column_stride = spec_.a_k;
+  if (s.a_pack_rows > 0) fetch_rows(from.data, spec_.a_k * size_of(from.type), std::min(columns, spec_.k - k0 - columns), columns, rows * size_of(from.type));
+  char* to = operands.shared + batch * s.a_batch_bytes + (m0 * size + rows * block + k - block) * size_of(s.compute);
+  if (s.compute == DType::bf16) pack_bf16(from, reinterpret_cast<std::uint16_t*>(to), stride, columns);
+  else pack_f32(from, reinterpret_cast<float*>(to), stride, columns);
 }
 
 // Rows [k, k + rows) of the part in one panel of B; k is even.
@@ -142,6 +156,7 @@ void Product::pack_panel(const ProductOperands& operands, int64_t part, int64_t 
   from.type = spec_.b_type;
   from.rows = rows, from.columns = std::min(s.panel_n, spec_.n - n0);
   from.row_stride = spec_.b_k, from.column_stride = spec_.b_n;
+  if (s.b_pack_rows > 0) fetch_rows(from.data, spec_.b_k * size_of(from.type), std::min(rows, spec_.k - k0 - rows), rows, from.columns * size_of(from.type));
   char* to = operands.shared + s.b_offset + batch * s.b_batch_bytes + (n0 * part_size(part) + k * width) * size_of(s.compute);
   if (s.compute == DType::bf16) pack_bf16_pairs(from, reinterpret_cast<std::uint16_t*>(to), width);
   else pack_f32(from, reinterpret_cast<float*>(to), width);
