@@ -200,12 +200,65 @@ TEST(Map, SumsOverRowsDoNotDependOnFusion) {
   EXPECT_TRUE(results[0] == results[1]);
 }
 
+// Where operands lie by rows, elementwise steps go by strips: an output of another layout sends the same program over whole blocks.
+TEST(Map, StripsGiveTheBitsOfWholeBlocks) {
+  for (std::uint64_t seed = 0; seed < 300; ++seed) {
+    Random random(1000 + seed);
+    const std::int64_t rows = random.pick<std::int64_t>({1, 3, 8, 33}), columns = random.pick<std::int64_t>({64, 128, 192, 320, 384, 4096});
+    MapSpec spec;
+    spec.outer = {rows}, spec.reduced = {false}, spec.inner = {columns};
+    ProgramMaker maker(random, spec.program);
+    Case strips;
+    const int inputs = 1 + static_cast<int>(random.below(4));
+    for (int i = 0; i < inputs; ++i) {
+      MapInput in;
+      in.type = random.pick<DType>({DType::f32, DType::bf16});
+      const std::int64_t pitch = random.chance(0.3) ? 0 : columns + random.pick<std::int64_t>({0, 0, 64, 5});
+      in.strides = {pitch, 1};
+      in.offset = random.below(2) * 3;
+      strips.inputs.emplace_back(in.type, rows * std::max(pitch, columns) + in.offset);
+      strips.inputs.back().fill(random);
+      spec.inputs.push_back(in);
+      maker.load(i, true);
+    }
+    maker.constant(random.between(-1, 1));
+    maker.grow(4 + static_cast<int>(random.below(16)), random.chance(0.4));
+    const int outputs = 1 + static_cast<int>(random.below(3));
+    for (int i = 0; i < outputs; ++i) {
+      const int reg = i == 0 ? maker.last() : maker.any();
+      MapOutput out;
+      out.type = random.pick<DType>({DType::f32, DType::bf16});
+      out.strides = {columns, 1};
+      out.accumulate = out.type == DType::f32 && random.chance(0.3);
+      strips.outputs.emplace_back(out.type, rows * columns);
+      strips.outputs.back().fill(random);
+      strips.tolerance.push_back(store_tolerance(out.type, maker.exact(reg)));
+      spec.outputs.push_back(out);
+      maker.store(reg, i);
+    }
+    strips.spec = spec, strips.target = cpu_target();
+    Case whole = strips;
+    for (int i = 0; i < outputs; ++i) {
+      const auto at = static_cast<std::size_t>(i);
+      spec.outputs[at].strides = {2 * columns, 2};
+      whole.outputs[at] = Buffer(spec.outputs[at].type, 2 * rows * columns);
+      for (std::int64_t e = 0; e < rows * columns; ++e) whole.outputs[at].set(2 * e, strips.outputs[at].get(e));
+    }
+    whole.spec = spec;
+    check(strips, "strips, seed " + std::to_string(seed));
+    check(whole, "whole blocks, seed " + std::to_string(seed));
+    for (std::size_t i = 0; i < strips.outputs.size(); ++i)
+      for (std::int64_t e = 0; e < rows * columns; ++e)
+        ASSERT_EQ(strips.outputs[i].get(e), whole.outputs[i].get(2 * e)) << "seed " << seed << ", output " << i << ", element " << e;
+  }
+}
+
 TEST(Map, FunctionsOfSpecialNumbers) {
   const std::vector<double> values = {0.0, -0.0, INFINITY, -INFINITY, NAN, 1e-40, 1e38, -1e38, 88.0, -104.0, 1.0};
   for (MapOpcode op : {MapOpcode::exp, MapOpcode::log, MapOpcode::tanh, MapOpcode::sigmoid, MapOpcode::erf, MapOpcode::sqrt, MapOpcode::maximum,
-                       MapOpcode::minimum}) {
+                       MapOpcode::minimum, MapOpcode::negate, MapOpcode::absolute})
+  for (const std::int64_t n : {static_cast<std::int64_t>(values.size()), std::int64_t{128}}) {  // 128: by strips
     MapSpec spec;
-    const auto n = static_cast<std::int64_t>(values.size());
     spec.inner = {n};
     spec.inputs = {{DType::f32, {1}, 0, {}}};
     spec.outputs = {{DType::f32, {1}, 0, false}};
@@ -220,7 +273,7 @@ TEST(Map, FunctionsOfSpecialNumbers) {
     Case c;
     c.spec = spec;
     c.inputs = {Buffer(DType::f32, n)};
-    for (std::int64_t i = 0; i < n; ++i) c.inputs[0].set(i, values[static_cast<std::size_t>(i)]);
+    for (std::int64_t i = 0; i < n; ++i) c.inputs[0].set(i, values[static_cast<std::size_t>(i) % values.size()]);
     c.outputs = {Buffer(DType::f32, n)};
     c.tolerance = {1e-5};
     c.target = reference_target();
