@@ -141,7 +141,8 @@ void Product::pack_a(const ProductOperands& operands, int64_t part, int64_t batc
   from.type = spec_.a_type;
   from.rows = rows, from.columns = std::min(columns, spec_.k - k0);
   from.row_stride = spec_.a_m, from.column_stride = spec_.a_k;
-  if (s.a_pack_rows > 0) fetch_rows(from.data, spec_.a_k * size_of(from.type), std::min(columns, spec_.k - k0 - columns), columns, rows * size_of(from.type));
+  if (s.a_pack_rows > 0)
+    fetch_rows(from.data, spec_.a_k * size_of(from.type), std::min(columns, spec_.k - k0 - columns), columns, rows * size_of(from.type));
   char* to = operands.shared + batch * s.a_batch_bytes + (m0 * size + rows * block + k - block) * size_of(s.compute);
   if (s.compute == DType::bf16) pack_bf16(from, reinterpret_cast<std::uint16_t*>(to), stride, columns);
   else pack_f32(from, reinterpret_cast<float*>(to), stride, columns);
@@ -156,7 +157,8 @@ void Product::pack_panel(const ProductOperands& operands, int64_t part, int64_t 
   from.type = spec_.b_type;
   from.rows = rows, from.columns = std::min(s.panel_n, spec_.n - n0);
   from.row_stride = spec_.b_k, from.column_stride = spec_.b_n;
-  if (s.b_pack_rows > 0) fetch_rows(from.data, spec_.b_k * size_of(from.type), std::min(rows, spec_.k - k0 - rows), rows, from.columns * size_of(from.type));
+  if (s.b_pack_rows > 0)
+    fetch_rows(from.data, spec_.b_k * size_of(from.type), std::min(rows, spec_.k - k0 - rows), rows, from.columns * size_of(from.type));
   char* to = operands.shared + s.b_offset + batch * s.b_batch_bytes + (n0 * part_size(part) + k * width) * size_of(s.compute);
   if (s.compute == DType::bf16) pack_bf16_pairs(from, reinterpret_cast<std::uint16_t*>(to), width);
   else pack_f32(from, reinterpret_cast<float*>(to), width);
@@ -165,7 +167,11 @@ void Product::pack_panel(const ProductOperands& operands, int64_t part, int64_t 
 void Product::compute(const ProductOperands& operands, int64_t part, int64_t tile, char* slot) const {
   const ProductShape& s = shape_;
   const int64_t k0 = part * s.k_part, size = part_size(part);
-  const int64_t n_tile = tile % s.n_tiles, m_tile = tile / s.n_tiles % s.m_tiles, batch = tile / s.n_tiles / s.m_tiles;
+  // Neighbouring tiles, which two workers have at a time, are of different rows: each brings its own rows of A into its cache.
+  const int64_t batch = tile / (s.n_tiles * s.m_tiles), in_batch = tile % (s.n_tiles * s.m_tiles);
+  const int64_t group = in_batch / (s.m_group * s.n_tiles), in_group = in_batch % (s.m_group * s.n_tiles);
+  const int64_t together = std::min(s.m_group, s.m_tiles - group * s.m_group);
+  const int64_t n_tile = in_group / together, m_tile = group * s.m_group + in_group % together;
   const int64_t m0 = m_tile * s.tile_m, n0 = n_tile * s.tile_n;
   const int64_t rows = std::min(s.tile_m, spec_.m - m0), columns = std::min(s.tile_n, spec_.n - n0);
   const int64_t bytes = size_of(s.compute);

@@ -28,7 +28,8 @@ class Product {
   void compute(const ProductOperands& operands, std::int64_t part, std::int64_t tile, char* slot) const;
 
  private:
-  void pack_a(const ProductOperands& operands, std::int64_t part, std::int64_t batch, std::int64_t m_tile, std::int64_t k, std::int64_t columns) const;
+  void pack_a(const ProductOperands& operands, std::int64_t part, std::int64_t batch, std::int64_t m_tile, std::int64_t k,
+              std::int64_t columns) const;
   void pack_panel(const ProductOperands& operands, std::int64_t part, std::int64_t batch, std::int64_t panel, std::int64_t k,
                   std::int64_t rows) const;
   std::int64_t part_size(std::int64_t part) const { return std::min(shape_.k_part, shape_.k_padded - part * shape_.k_part); }

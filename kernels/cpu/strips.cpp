@@ -36,10 +36,14 @@ struct Strip {
         each([&](auto i) __attribute__((always_inline)) { x[i] = f(x[i], broadcast(*reinterpret_cast<const float*>(p.at[operand][i / 4]))); });
         return;
       case StripSource::f32:
-        each([&](auto i) __attribute__((always_inline)) { x[i] = f(x[i], load(reinterpret_cast<const float*>(p.at[operand][i / 4]) + i % 4 * lanes)); });
+        each([&](auto i) __attribute__((always_inline)) {
+          x[i] = f(x[i], load(reinterpret_cast<const float*>(p.at[operand][i / 4]) + i % 4 * lanes));
+        });
         return;
       case StripSource::bf16:
-        each([&](auto i) __attribute__((always_inline)) { x[i] = f(x[i], load_bf16(reinterpret_cast<const std::uint16_t*>(p.at[operand][i / 4]) + i % 4 * lanes)); });
+        each([&](auto i) __attribute__((always_inline)) {
+          x[i] = f(x[i], load_bf16(reinterpret_cast<const std::uint16_t*>(p.at[operand][i / 4]) + i % 4 * lanes));
+        });
         return;
       case StripSource::none: return;
     }
@@ -137,7 +141,8 @@ void run_strips(const StripCode& code, StripPlace* places, int64_t rows, int64_t
       places[i] = {reinterpret_cast<char*>(&numbers[i])};
     }
     if (operand.kind == StripOperand::Kind::local) places[i] = {reinterpret_cast<char*>(locals[operand.index])};
-    if (operand.kind == StripOperand::Kind::output) streams = streams && (reinterpret_cast<std::uintptr_t>(places[i].base) | static_cast<std::uintptr_t>(places[i].row)) % 64 == 0;
+    if (operand.kind == StripOperand::Kind::output)
+      streams &= (reinterpret_cast<std::uintptr_t>(places[i].base) | static_cast<std::uintptr_t>(places[i].row)) % 64 == 0;
   }
   const int64_t in_row = columns / strip_half, halves = rows * in_row;
   // Of each operand: where the next half lies, and what lies between halves of a row and between its last and the next row.
