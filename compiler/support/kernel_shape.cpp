@@ -221,8 +221,7 @@ ProductShape product_shape(const ProductSpec& spec, const Target& target, bool i
   if (shape.pack_a) {
     shape.a_batch_bytes = up(spec.m * shape.k_part * element, 64);
     // Where m is contiguous, A is packed by what lies in whole rows; a piece is never of two blocks.
-    constexpr int64_t piece = 32;
-    if (!a_rows && a_columns && (shape.block_k % piece == 0 || shape.k_part <= shape.block_k)) shape.a_pack_rows = 4 * piece;
+    if (!a_rows && a_columns && (shape.block_k % a_pack_piece == 0 || shape.k_part <= shape.block_k)) shape.a_pack_rows = 4 * a_pack_piece;
     shape.a_batch_tiles = shape.a_pack_rows > 0 ? cut(shape.k_part, shape.a_pack_rows) : shape.m_tiles;
     shape.a_pack_tiles = shape.a_batches * shape.a_batch_tiles;
   }

@@ -55,6 +55,7 @@ constexpr std::int64_t map_fold_tile = 8 * map_fold_block;
 MapShape map_shape(const MapSpec& spec, const Target& target);
 
 // ---- Product -------------------------------------------------------------------------------------------------------------
+constexpr std::int64_t a_pack_piece = 32;  // columns of A that are packed at a time, where it is packed by whole rows
 struct ProductShape {
   DType compute = DType::f32;       // f32 or bf16: what the packed or in-place operands hold
   bool pack_a = false, pack_b = false;

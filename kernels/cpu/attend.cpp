@@ -3,8 +3,6 @@
 
 #include <cstring>
 
-#include "kernels/cpu/gemm.h"
-
 namespace dsc::cpu {
 namespace {
 
@@ -26,16 +24,28 @@ Gemm gemm(int64_t m, int64_t n, int64_t k, int64_t lda, int64_t ldb, int64_t ldc
 }
 
 // [keys, queries] = rows of `a` for each key times columns of `b` for each query.
-struct DiagonalScores {
-  Gemm early, late;  // by keys
-  int64_t lda = 0;
-  DiagonalScores() = default;
-  DiagonalScores(int64_t k, int64_t a_stride) : early(gemm(H, B, k, a_stride, B, B, false, false)), late(gemm(H, H, k, a_stride, B, B, false, false)), lda(a_stride) {}
-  void operator()(const float* a, const float* b, float* c) const {
-    early(a, b, c);
-    late(a + H * lda, b + H, c + H * B + H);
-  }
-};
+BlockProduct score_product(const AttendSpec& spec, int64_t channels, int64_t a_stride) {
+  const auto keys = [&](int64_t count, int64_t queries) { return gemm(count, queries, channels, a_stride, B, B, false, false); };
+  return {{keys(B, B), keys(last_keys(spec), B), keys(H, B)}, keys(H, H), H * a_stride, H, H * B + H};
+}
+
+// [channels, queries] += columns of `a` for each key times rows of `b` for each key.
+BlockProduct value_product(const AttendSpec& spec, int64_t channels, int64_t a_stride) {
+  const auto keys = [&](int64_t count, int64_t queries) { return gemm(channels, queries, count, a_stride, B, B, true, true); };
+  return {{keys(B, B), keys(last_keys(spec), B), keys(H, H)}, keys(B, H), 0, H, H};
+}
+
+// [keys, channels] += rows of `a` for each key times rows of `b` for each query.
+BlockProduct key_product(const AttendSpec& spec, int64_t channels) {
+  const auto keys = [&](int64_t count, int64_t queries) { return gemm(count, channels, queries, B, channels, channels, false, true); };
+  return {{keys(B, B), keys(last_keys(spec), B), keys(H, B)}, keys(H, H), H * B + H, H * channels, H * channels};
+}
+
+// [queries, channels] += columns of `a` for each query times rows of `b` for each key.
+BlockProduct query_product(const AttendSpec& spec, int64_t channels, int64_t b_stride) {
+  const auto keys = [&](int64_t count, int64_t queries) { return gemm(queries, channels, count, B, b_stride, channels, true, true); };
+  return {{keys(B, B), keys(last_keys(spec), B), keys(H, H)}, keys(B, H), H, 0, H * channels};
+}
 
 class Forward final : public Kernel {
  public:
@@ -45,14 +55,8 @@ class Forward final : public Kernel {
         v_rows_(spec.type, spec.v_along, spec.v_channel, spec.v_size), q_(bindings.inputs[0]), k_(bindings.inputs[1]),
         v_(bindings.inputs[2]), out_(bindings.outputs[0]), statistics_(static_cast<float*>(bindings.outputs[1])) {
     tiles_.push_back(static_cast<int>(shape_.tiles));
-    const int64_t last = (spec.length - 1) % B + 1;
-    for (int tail = 0; tail < 2; ++tail) {
-      const int64_t keys = tail ? last : std::min(B, spec.length);
-      scores_[tail] = gemm(keys, B, spec.qk_size, k_rows_.stride, B, B, false, false);
-      values_[tail] = gemm(spec.v_size, B, keys, v_rows_.stride, B, B, true, true);
-    }
-    diagonal_scores_ = DiagonalScores(spec.qk_size, k_rows_.stride);
-    for (int late = 0; late < 2; ++late) diagonal_values_[late] = gemm(spec.v_size, H, late ? B : H, v_rows_.stride, B, B, true, true);
+    scores_ = score_product(spec, spec.qk_size, k_rows_.stride);
+    values_ = value_product(spec, spec.v_size, v_rows_.stride);
   }
 
   void run(int, int tile, int slot) const override {
@@ -75,7 +79,7 @@ class Forward final : public Kernel {
     const int64_t end = sight_.end_block(q0);
     for (int64_t block = sight_.first_block(q0); block < end; ++block) {
       const int64_t k0 = block * B, keys = std::min(B, spec_.length - k0);
-      const bool tail = keys != B;
+      const BlockPlace where = place_of(spec_, q0, k0);
       const int64_t k_at = spec_.k_offset + at.k + k0 * spec_.k_along, v_at = spec_.v_offset + at.v + k0 * spec_.v_along;
       const float* k_block = keys_wide;
       const float* v_block = values_wide;
@@ -83,19 +87,12 @@ class Forward final : public Kernel {
       else pack_f32(matrix(k_, spec_.type, k_at, keys, qk, spec_.k_along, spec_.k_channel), keys_wide, qk);
       if (v_rows_.in_place) v_block = static_cast<const float*>(v_) + v_at;
       else pack_f32(matrix(v_, spec_.type, v_at, keys, vs, spec_.v_along, spec_.v_channel), values_wide, vs);
-      const bool diagonal = on_diagonal(spec_, q0, k0);
-      if (diagonal) diagonal_scores_(k_block, qt, scores);
-      else scores_[tail](k_block, qt, scores);
+      scores_(where, k_block, qt, scores);
       sight_.hide(scores, q0, k0, keys);
       soften(scores, keys, highest, sum, rescale);
       for (int64_t d = 0; d < vs; ++d)
         for (int64_t q = 0; q < B; ++q) result[d * B + q] *= rescale[q];
-      if (diagonal) {
-        diagonal_values_[0](v_block, scores, result);
-        diagonal_values_[1](v_block, scores + H, result + H);
-      } else {
-        values_[tail](v_block, scores, result);
-      }
+      values_(where, v_block, scores, result);
     }
     finish_queries(spec_, at, q0, queries, streams_, result, values_wide, highest, sum, out_, statistics_);
   }
@@ -110,9 +107,7 @@ class Forward final : public Kernel {
   const void *q_, *k_, *v_;
   void* out_;
   float* statistics_;
-  Gemm scores_[2], values_[2];  // by tail
-  DiagonalScores diagonal_scores_;
-  Gemm diagonal_values_[2];     // by half of the queries
+  BlockProduct scores_, values_;
 };
 
 class Backward final : public Kernel {
@@ -123,22 +118,12 @@ class Backward final : public Kernel {
         k_rows_(spec_.type, spec_.k_along, spec_.k_channel, spec_.qk_size),
         v_rows_(spec_.type, spec_.v_along, spec_.v_channel, spec_.v_size), in_(bindings.inputs), out_(bindings.outputs) {
     tiles_.push_back(static_cast<int>(shape_.tiles));
-    const int64_t qk = spec_.qk_size, v = spec_.v_size, last = (spec_.length - 1) % B + 1;
-    for (int tail = 0; tail < 2; ++tail) {
-      const int64_t keys = tail ? last : std::min(B, spec_.length);
-      scores_[tail] = gemm(keys, B, qk, k_rows_.stride, B, B, false, false);
-      dscores_[tail] = gemm(keys, B, v, v_rows_.stride, B, B, false, false);
-      dv_[tail] = gemm(keys, v, B, B, v, v, false, true);
-      dk_[tail] = gemm(keys, qk, B, B, qk, qk, false, true);
-      dq_[tail] = gemm(B, qk, keys, B, k_rows_.stride, qk, true, true);
-    }
-    diagonal_scores_ = DiagonalScores(qk, k_rows_.stride);
-    diagonal_dscores_ = DiagonalScores(v, v_rows_.stride);
-    for (int late = 0; late < 2; ++late) {
-      diagonal_dv_[late] = gemm(H, v, late ? H : B, B, v, v, false, true);
-      diagonal_dk_[late] = gemm(H, qk, late ? H : B, B, qk, qk, false, true);
-      diagonal_dq_[late] = gemm(H, qk, late ? B : H, B, k_rows_.stride, qk, true, true);
-    }
+    const int64_t qk = spec_.qk_size, v = spec_.v_size;
+    scores_ = score_product(spec_, qk, k_rows_.stride);
+    dscores_ = score_product(spec_, v, v_rows_.stride);
+    dv_ = key_product(spec_, v);
+    dk_ = key_product(spec_, qk);
+    dq_ = query_product(spec_, qk, k_rows_.stride);
   }
 
   void run(int, int tile, int slot) const override {
@@ -192,35 +177,20 @@ class Backward final : public Kernel {
     const int64_t end = sight_.end_block(q0);
     for (int64_t block = sight_.first_block(q0); block < end; ++block) {
       const int64_t k0 = block * B, keys = std::min(B, spec_.length - k0);
-      const bool tail = keys != B;
+      const BlockPlace where = place_of(spec_, q0, k0);
       const float* k_block = p.keys + k0 * k_rows_.stride;
       const float* v_block = p.values + k0 * v_rows_.stride;
       float* dk = p.dk + k0 * qk;
       float* dv = p.dv + k0 * vs;
-      const bool diagonal = on_diagonal(spec_, q0, k0);
-      if (diagonal) diagonal_scores_(k_block, p.qt, p.scores);
-      else scores_[tail](k_block, p.qt, p.scores);
+      scores_(where, k_block, p.qt, p.scores);
       sight_.hide(p.scores, q0, k0, keys);
       exp_rows(p.scores, keys, B, p.statistics, p.row);
-      if (diagonal) {
-        diagonal_dv_[0](p.scores, p.dout_rows, dv);
-        diagonal_dv_[1](p.scores + H * B + H, p.dout_rows + H * vs, dv + H * vs);
-        diagonal_dscores_(v_block, p.dout_t, p.dscores);
-      } else {
-        dv_[tail](p.scores, p.dout_rows, dv);
-        dscores_[tail](v_block, p.dout_t, p.dscores);
-      }
+      dv_(where, p.scores, p.dout_rows, dv);
+      dscores_(where, v_block, p.dout_t, p.dscores);
       for (int64_t k = 0; k < keys; ++k)
-        for (int64_t q = diagonal && k >= H ? H : 0; q < B; ++q) p.dscores[k * B + q] = p.scores[k * B + q] * (p.dscores[k * B + q] - p.delta[q]);
-      if (diagonal) {
-        diagonal_dk_[0](p.dscores, p.q_rows, dk);
-        diagonal_dk_[1](p.dscores + H * B + H, p.q_rows + H * qk, dk + H * qk);
-        diagonal_dq_[0](p.dscores, k_block, p.dq);
-        diagonal_dq_[1](p.dscores + H, k_block, p.dq + H * qk);
-      } else {
-        dk_[tail](p.dscores, p.q_rows, dk);
-        dq_[tail](p.dscores, k_block, p.dq);
-      }
+        for (int64_t q = where == BlockPlace::diagonal && k >= H ? H : 0; q < B; ++q) p.dscores[k * B + q] = p.scores[k * B + q] * (p.dscores[k * B + q] - p.delta[q]);
+      dk_(where, p.dscores, p.q_rows, dk);
+      dq_(where, p.dscores, k_block, p.dq);
     }
     scale_all(p.dq, static_cast<float>(spec_.scale), queries * qk);
     for (int64_t q = 0; q < queries; ++q)
@@ -260,9 +230,7 @@ class Backward final : public Kernel {
   RowsInPlace k_rows_, v_rows_;
   std::vector<const void*> in_;
   std::vector<void*> out_;
-  Gemm scores_[2], dscores_[2], dv_[2], dk_[2], dq_[2];  // by tail
-  DiagonalScores diagonal_scores_, diagonal_dscores_;
-  Gemm diagonal_dv_[2], diagonal_dk_[2], diagonal_dq_[2];  // by half: of the keys, the keys, the queries
+  BlockProduct scores_, dscores_, dv_, dk_, dq_;
 };
 
 }  // namespace

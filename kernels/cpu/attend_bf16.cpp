@@ -6,7 +6,6 @@
 #include <cstring>
 
 #include "kernels/cpu/attend_parts.h"
-#include "kernels/cpu/gemm.h"
 
 namespace dsc::cpu::attention {
 namespace {
@@ -23,40 +22,23 @@ Gemm gemm(int64_t m, int64_t n, int64_t k, int64_t lda, int64_t ldb, int64_t ldc
 
 constexpr int64_t even(int64_t count) { return (count + 1) / 2 * 2; }
 
-// [keys, queries] as in attend.cpp; `b` by pairs along the contraction.
-struct DiagonalScores {
-  Gemm early, late;  // by keys
-  int64_t lda = 0;
-  DiagonalScores() = default;
-  DiagonalScores(int64_t k, int64_t a_stride) : early(gemm(H, B, k, a_stride, B, B, false)), late(gemm(H, H, k, a_stride, B, B, false)), lda(a_stride) {}
-  void operator()(const u16* a, const u16* b, float* c) const {
-    early(a, b, c);
-    late(a + H * lda, b + 2 * H, c + H * B + H);
-  }
-};
+// [keys, queries] = rows of `a` for each key times pairs of channels of `b` for each query.
+BlockProduct score_product(const AttendSpec& spec, int64_t channels, int64_t a_stride) {
+  const auto keys = [&](int64_t count, int64_t queries) { return gemm(count, queries, channels, a_stride, B, B, false); };
+  return {{keys(B, B), keys(last_keys(spec), B), keys(H, B)}, keys(H, H), H * a_stride, 2 * H, H * B + H};
+}
 
-// [channels, queries] += `a` for each channel along keys times pairs of keys for each query.
-struct DiagonalQueries {
-  Gemm early, late;  // by queries
-  DiagonalQueries() = default;
-  DiagonalQueries(int64_t channels, int64_t a_stride) : early(gemm(channels, H, H, a_stride, B, B, true)), late(gemm(channels, H, B, a_stride, B, B, true)) {}
-  void operator()(const u16* a, const u16* b, float* c) const {
-    early(a, b, c);
-    late(a, b + 2 * H, c + H);
-  }
-};
+// [channels, queries] += `a` for each channel along keys times pairs of keys of `b` for each query.
+BlockProduct query_product(const AttendSpec& spec, int64_t channels, int64_t a_stride) {
+  const auto keys = [&](int64_t count, int64_t queries) { return gemm(channels, queries, even(count), a_stride, B, B, true); };
+  return {{keys(B, B), keys(last_keys(spec), B), keys(H, H)}, keys(B, H), 0, 2 * H, H};
+}
 
-// [keys, channels] += rows of `a` for each key along queries times pairs of queries for each channel.
-struct DiagonalKeys {
-  Gemm early, late;  // by keys
-  int64_t channels = 0;
-  DiagonalKeys() = default;
-  explicit DiagonalKeys(int64_t n) : early(gemm(H, n, B, B, n, n, true)), late(gemm(H, n, H, B, n, n, true)), channels(n) {}
-  void operator()(const u16* a, const u16* b, float* c) const {
-    early(a, b, c);
-    late(a + H * B + H, b + H * channels, c + H * channels);
-  }
-};
+// [keys, channels] += rows of `a` for each key along queries times pairs of queries of `b` for each channel.
+BlockProduct key_product(const AttendSpec& spec, int64_t channels) {
+  const auto keys = [&](int64_t count, int64_t queries) { return gemm(count, channels, queries, B, channels, channels, true); };
+  return {{keys(B, B), keys(last_keys(spec), B), keys(H, B)}, keys(H, H), H * B + H, H * channels, H * channels};
+}
 
 const u16* at_bf16(const void* base, int64_t offset) { return static_cast<const u16*>(base) + offset; }
 
@@ -67,13 +49,8 @@ class Forward final : public Kernel {
         sight_{spec.mask, spec.window, spec.length}, streams_(streams(spec, shape_)), q_(bindings.inputs[0]), k_(bindings.inputs[1]), v_(bindings.inputs[2]),
         out_(bindings.outputs[0]), statistics_(static_cast<float*>(bindings.outputs[1])) {
     tiles_.push_back(static_cast<int>(shape_.tiles));
-    for (int tail = 0; tail < 2; ++tail) {
-      const int64_t keys = tail ? (spec.length - 1) % B + 1 : std::min(B, spec.length);
-      scores_[tail] = gemm(keys, B, spec.qk_size, shape_.k_rows ? spec.k_along : spec.qk_size, B, B, false);
-      values_[tail] = gemm(spec.v_size, B, even(keys), B, B, B, true);
-    }
-    diagonal_scores_ = DiagonalScores(spec.qk_size, shape_.k_rows ? spec.k_along : spec.qk_size);
-    diagonal_values_ = DiagonalQueries(spec.v_size, B);
+    scores_ = score_product(spec, spec.qk_size, shape_.k_rows ? spec.k_along : spec.qk_size);
+    values_ = query_product(spec, spec.v_size, B);
   }
 
   void run(int, int tile, int slot) const override {
@@ -97,22 +74,18 @@ class Forward final : public Kernel {
     const int64_t end = sight_.end_block(q0);
     for (int64_t block = sight_.first_block(q0); block < end; ++block) {
       const int64_t k0 = block * B, keys = std::min(B, spec_.length - k0);
-      const bool tail = keys != B;
+      const BlockPlace where = place_of(spec_, q0, k0);
       const int64_t k_at = spec_.k_offset + at.k + k0 * spec_.k_along, v_at = spec_.v_offset + at.v + k0 * spec_.v_along;
       if (k_rows != nullptr) pack_bf16(matrix(k_, DType::bf16, k_at, keys, qk, spec_.k_along, spec_.k_channel), k_rows, qk);
       pack_bf16(matrix(v_, DType::bf16, v_at, vs, keys, spec_.v_channel, spec_.v_along), v_columns, B);
-      const bool diagonal = on_diagonal(spec_, q0, k0);
-      const u16* keys_rows = k_rows != nullptr ? k_rows : at_bf16(k_, k_at);
-      if (diagonal) diagonal_scores_(keys_rows, q_pairs, scores);
-      else scores_[tail](keys_rows, q_pairs, scores);
+      scores_(where, k_rows != nullptr ? k_rows : at_bf16(k_, k_at), q_pairs, scores);
       scale_all(scores, static_cast<float>(spec_.scale), keys * B);
       sight_.hide(scores, q0, k0, keys);
       soften(scores, keys, highest, sum, rescale);
       narrow_pairs(scores, keys, B, p_pairs);
       for (int64_t d = 0; d < vs; ++d)
         for (int64_t q = 0; q < B; ++q) result[d * B + q] *= rescale[q];
-      if (diagonal) diagonal_values_(v_columns, p_pairs, result);
-      else values_[tail](v_columns, p_pairs, result);
+      values_(where, v_columns, p_pairs, result);
     }
     finish_queries(spec_, at, q0, queries, streams_, result, rows, highest, sum, out_, statistics_);
   }
@@ -126,9 +99,7 @@ class Forward final : public Kernel {
   const void *q_, *k_, *v_;
   void* out_;
   float* statistics_;
-  Gemm scores_[2], values_[2];  // by tail
-  DiagonalScores diagonal_scores_;
-  DiagonalQueries diagonal_values_;
+  BlockProduct scores_, values_;
 };
 
 class Backward final : public Kernel {
@@ -138,19 +109,11 @@ class Backward final : public Kernel {
         scratch_(spec, bindings, target), sight_{spec_.mask, spec_.window, spec_.length}, streams_(streams(spec_, shape_)), in_(bindings.inputs), out_(bindings.outputs) {
     tiles_.push_back(static_cast<int>(shape_.tiles));
     const int64_t qk = spec_.qk_size, v = spec_.v_size;
-    for (int tail = 0; tail < 2; ++tail) {
-      const int64_t keys = tail ? (spec_.length - 1) % B + 1 : std::min(B, spec_.length);
-      scores_[tail] = gemm(keys, B, qk, k_stride(), B, B, false);
-      dscores_[tail] = gemm(keys, B, v, v_stride(), B, B, false);
-      dv_[tail] = gemm(keys, v, B, B, v, v, true);
-      dk_[tail] = gemm(keys, qk, B, B, qk, qk, true);
-      dq_[tail] = gemm(qk, B, even(keys), shape_.padded, B, B, true);
-    }
-    diagonal_scores_ = DiagonalScores(qk, k_stride());
-    diagonal_dscores_ = DiagonalScores(v, v_stride());
-    diagonal_dv_ = DiagonalKeys(v);
-    diagonal_dk_ = DiagonalKeys(qk);
-    diagonal_dq_ = DiagonalQueries(qk, shape_.padded);
+    scores_ = score_product(spec_, qk, k_stride());
+    dscores_ = score_product(spec_, v, v_stride());
+    dv_ = key_product(spec_, v);
+    dk_ = key_product(spec_, qk);
+    dq_ = query_product(spec_, qk, shape_.padded);
   }
 
   void run(int, int tile, int slot) const override {
@@ -217,32 +180,20 @@ class Backward final : public Kernel {
     const int64_t end = sight_.end_block(q0);
     for (int64_t block = sight_.first_block(q0); block < end; ++block) {
       const int64_t k0 = block * B, keys = std::min(B, spec_.length - k0);
-      const bool tail = keys != B;
-      const bool diagonal = on_diagonal(spec_, q0, k0);
-      if (diagonal) diagonal_scores_(p.keys + k0 * k_stride(), p.q_pairs, p.p);
-      else scores_[tail](p.keys + k0 * k_stride(), p.q_pairs, p.p);
+      const BlockPlace where = place_of(spec_, q0, k0);
+      scores_(where, p.keys + k0 * k_stride(), p.q_pairs, p.p);
       scale_all(p.p, static_cast<float>(spec_.scale), keys * B);
       sight_.hide(p.p, q0, k0, keys);
       exp_rows(p.p, keys, B, p.statistics, p.row);
       store_run(DType::bf16, p.p_rows, 1, keys * B, p.p);
-      if (diagonal) {
-        diagonal_dv_(p.p_rows, p.dout_rows_pairs, p.dv + k0 * vs);
-        diagonal_dscores_(p.values + k0 * v_stride(), p.dout_pairs, p.dp);
-      } else {
-        dv_[tail](p.p_rows, p.dout_rows_pairs, p.dv + k0 * vs);
-        dscores_[tail](p.values + k0 * v_stride(), p.dout_pairs, p.dp);
-      }
+      dv_(where, p.p_rows, p.dout_rows_pairs, p.dv + k0 * vs);
+      dscores_(where, p.values + k0 * v_stride(), p.dout_pairs, p.dp);
       for (int64_t k = 0; k < keys; ++k)
-        for (int64_t q = diagonal && k >= H ? H : 0; q < B; ++q) p.dp[k * B + q] = p.p[k * B + q] * (p.dp[k * B + q] - p.delta[q]);
+        for (int64_t q = where == BlockPlace::diagonal && k >= H ? H : 0; q < B; ++q) p.dp[k * B + q] = p.p[k * B + q] * (p.dp[k * B + q] - p.delta[q]);
       store_run(DType::bf16, p.dp_rows, 1, keys * B, p.dp);
       narrow_pairs(p.dp, keys, B, p.dp_pairs);
-      if (diagonal) {
-        diagonal_dk_(p.dp_rows, p.q_rows_pairs, p.dk + k0 * qk);
-        diagonal_dq_(p.k_columns + k0, p.dp_pairs, p.dq_columns);
-      } else {
-        dk_[tail](p.dp_rows, p.q_rows_pairs, p.dk + k0 * qk);
-        dq_[tail](p.k_columns + k0, p.dp_pairs, p.dq_columns);
-      }
+      dk_(where, p.dp_rows, p.q_rows_pairs, p.dk + k0 * qk);
+      dq_(where, p.k_columns + k0, p.dp_pairs, p.dq_columns);
     }
     scale_all(p.dq_columns, static_cast<float>(spec_.scale), B * qk);
     pack_f32(matrix(p.dq_columns, DType::f32, 0, queries, qk, 1, B), p.dq, qk);
@@ -283,10 +234,7 @@ class Backward final : public Kernel {
   bool streams_;
   std::vector<const void*> in_;
   std::vector<void*> out_;
-  Gemm scores_[2], dscores_[2], dv_[2], dk_[2], dq_[2];  // by tail
-  DiagonalScores diagonal_scores_, diagonal_dscores_;
-  DiagonalKeys diagonal_dv_, diagonal_dk_;
-  DiagonalQueries diagonal_dq_;
+  BlockProduct scores_, dscores_, dv_, dk_, dq_;
 };
 
 }  // namespace

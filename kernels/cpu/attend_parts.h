@@ -8,6 +8,7 @@
 
 #include "compiler/support/kernel_shape.h"
 #include "kernels/cpu/convert.h"
+#include "kernels/cpu/gemm.h"
 #include "kernels/cpu/kernels.h"
 #include "kernels/cpu/pack.h"
 #include "kernels/cpu/vector_math.h"
@@ -20,10 +21,27 @@ constexpr int64_t B = 64;
 static_assert(AttendShape{}.block == B);
 constexpr float infinity = std::numeric_limits<float>::infinity();
 
-// On the diagonal the later half of a block's keys is hidden from the earlier half of its queries: what is multiplied there is two
-// products, which leave that quarter out. (It would add zeros.)
+// Where a block of queries and keys lies: among others, with fewer keys than B, or on the diagonal of a mask.
+enum class BlockPlace : std::uint8_t { inside, tail, diagonal };
+inline BlockPlace place_of(const AttendSpec& spec, int64_t q0, int64_t k0) {
+  if (k0 + B > spec.length) return BlockPlace::tail;
+  return spec.mask != Mask::full && q0 == k0 ? BlockPlace::diagonal : BlockPlace::inside;
+}
+// Keys in the last block.
+inline int64_t last_keys(const AttendSpec& spec) { return (spec.length - 1) % B + 1; }
+
+// A product of each block. On the diagonal the later half of the keys is hidden from the earlier half of the queries: what is multiplied
+// there is two products, of an early and of a late half, which leave that quarter out. (It would add zeros.)
 constexpr int64_t H = B / 2;
-inline bool on_diagonal(const AttendSpec& spec, int64_t q0, int64_t k0) { return spec.mask != Mask::full && q0 == k0 && k0 + B <= spec.length; }
+struct BlockProduct {
+  Gemm by_place[3], late;                       // by_place: of the diagonal, the early half
+  int64_t a_late = 0, b_late = 0, c_late = 0;   // elements from where the early half's operands begin to where the late one's do
+  template <class T>
+  void operator()(BlockPlace place, const T* a, const T* b, float* c) const {
+    by_place[static_cast<int>(place)](a, b, c);
+    if (place == BlockPlace::diagonal) late(a + a_late, b + b_late, c + c_late);
+  }
+};
 
 struct Offsets {
   int64_t q = 0, k = 0, v = 0, out = 0, index = 0;  // index: flattened batch index

@@ -93,6 +93,10 @@ MapEngine::MapEngine(const MapProgram& program, const MapRegisters& registers, c
     steps_.push_back(step);
   }
   DSC_CHECK(positions <= max_operands, "a map reads too many positions");
+  cut_parts();
+}
+
+void MapEngine::cut_parts() {
   std::size_t operands = 0;
   for (std::size_t i = 0; i < steps_.size();) {
     Part part{i, i, {}};

@@ -126,6 +126,7 @@ class MapEngine {
   void inner(const MapStep& step, const Block& block) const;
   void reduce(const MapStep& step, Block& block) const;
 
+  void cut_parts();
   void whole(const MapStep& step, Block& block) const;
   bool place(const StripOperand& operand, const Block& block, StripPlace& out) const;
   void fetch_next(const StripPlace& place, const Block& block, std::int64_t element_bytes) const;

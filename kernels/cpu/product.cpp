@@ -111,10 +111,9 @@ void Product::pack(const ProductOperands& operands, int64_t part, int64_t tile) 
       for (int64_t k = 0; k < size; k += s.block_k) pack_a(operands, part, batch, i, k, std::min(s.block_k, size - k));
       return;
     }
-    constexpr int64_t together = 32;
     const int64_t end = std::min(size, (i + 1) * s.a_pack_rows);
-    for (int64_t k = i * s.a_pack_rows; k < end; k += together)
-      for (int64_t m_tile = 0; m_tile < s.m_tiles; ++m_tile) pack_a(operands, part, batch, m_tile, k, std::min(together, end - k));
+    for (int64_t k = i * s.a_pack_rows; k < end; k += a_pack_piece)
+      for (int64_t m_tile = 0; m_tile < s.m_tiles; ++m_tile) pack_a(operands, part, batch, m_tile, k, std::min(a_pack_piece, end - k));
     return;
   }
   tile -= s.a_pack_tiles;

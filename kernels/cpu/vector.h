@@ -24,6 +24,13 @@ __m256 _ZGVdN8v_expf(__m256), _ZGVdN8v_logf(__m256), _ZGVdN8v_tanhf(__m256), _ZG
 
 namespace dsc::cpu {
 
+// The sum of all lanes: the upper half added to the lower one, again and again.
+inline float fold_halves(__m256 x) {
+  __m128 sum = _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
+  sum = _mm_add_ps(sum, _mm_movehl_ps(sum, sum));
+  return _mm_cvtss_f32(_mm_add_ss(sum, _mm_movehdup_ps(sum)));
+}
+
 #if defined(__AVX512BW__)
 
 using Floats = __m512;
@@ -50,12 +57,6 @@ inline Floats root(Floats x) { return _mm512_sqrt_ps(x); }
 inline Floats magnitude(Floats x) { return _mm512_abs_ps(x); }
 inline Floats load_bf16(const std::uint16_t* x) {
   return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(x))), 16));
-}
-// The sum of all lanes: the upper half added to the lower one, again and again.
-inline float fold_halves(__m256 x) {
-  __m128 sum = _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
-  sum = _mm_add_ps(sum, _mm_movehl_ps(sum, sum));
-  return _mm_cvtss_f32(_mm_add_ss(sum, _mm_movehdup_ps(sum)));
 }
 inline float fold_halves(Floats x) {
   return fold_halves(_mm256_add_ps(_mm512_castps512_ps256(x), _mm512_extractf32x8_ps(x, 1)));
@@ -154,11 +155,6 @@ inline Floats root(Floats x) { return _mm256_sqrt_ps(x); }
 inline Floats magnitude(Floats x) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), x); }
 inline Floats load_bf16(const std::uint16_t* x) {
   return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(x))), 16));
-}
-inline float fold_halves(Floats x) {
-  __m128 sum = _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
-  sum = _mm_add_ps(sum, _mm_movehl_ps(sum, sum));
-  return _mm_cvtss_f32(_mm_add_ss(sum, _mm_movehdup_ps(sum)));
 }
 inline Floats exp_from(Floats x, Floats lowest) {
   return _mm256_and_ps(_mm256_cmp_ps(x, lowest, _CMP_NLT_UQ), _ZGVdN8v_expf(_mm256_max_ps(lowest, x)));

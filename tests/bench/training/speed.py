@@ -112,7 +112,8 @@ class Bench:
         return flops, ["x".join(map(str, key + (count,))) for key, count in shapes.items()]
 
     def product_rate(self, precision, shapes):
-        return (float(run([RATE, precision] + shapes)), float(run([self.python, os.path.join(HERE, "peers/product_rate.py"), precision] + shapes)))
+        """GFLOP/s of LIBXSMM and of oneDNN."""
+        return [float(run(command + [precision] + shapes)) for command in ([RATE], [self.python, os.path.join(HERE, "peers/product_rate.py")])]
 
     # ---- Comparisons ----
     def alternate(self, sides):
@@ -143,9 +144,9 @@ class Bench:
         print(title, flush=True)
         flops, shapes = self.step(model, precision, sizes)
         # Before and after the runs: other work on the machine lowers it, nothing raises it.
-        rates = [self.product_rate(precision, shapes)]
+        before = self.product_rate(precision, shapes)
         medians = self.alternate(sides)
-        libxsmm, onednn = map(max, zip(*rates, self.product_rate(precision, shapes)))
+        libxsmm, onednn = map(max, before, self.product_rate(precision, shapes))
         print(f"  product rate on these shapes: LIBXSMM {libxsmm:.0f}, oneDNN {onednn:.0f} GFLOP/s", flush=True)
         rate = 1e9 * max(libxsmm, onednn)
         peers = [m for name, m in medians.items() if not name.startswith("dsc")]
