@@ -78,7 +78,6 @@ MapKernel::Operand MapKernel::operand(const std::vector<int64_t>& strides, const
 MapKernel::MapKernel(const MapSpec& spec, const Bindings& bindings, const Target& target)
     : shape_(map_shape(spec, target)), scratch_(spec, bindings, target) {
   engine_ = MapEngine(spec.program, shape_.registers, spec.inputs, spec.outputs, shape_.register_floats, shape_.row_floats);
-  engine_.fetch_ahead();
   for (std::size_t i = 0; i < spec.inputs.size(); ++i) {
     const MapInput& in = spec.inputs[i];
     inputs_.push_back(operand(in.strides, in.windows, in.type, in.offset, const_cast<void*>(bindings.inputs[i]), false));

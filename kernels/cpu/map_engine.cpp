@@ -362,14 +362,6 @@ bool MapEngine::place(const StripOperand& operand, const Block& block, StripPlac
   return true;
 }
 
-// The rows of an operand that the next block will read.
-void MapEngine::fetch_next(const StripPlace& place, const Block& block, int64_t element_bytes) const {
-  if (place.row == 0) return;
-  const int64_t bytes = block.columns * element_bytes;
-  for (int64_t r = 0; r < block.rows; ++r)
-    for (int64_t b = 0; b < bytes; b += 64) __builtin_prefetch(place.base + (block.rows + r) * place.row + b, 0, 3);
-}
-
 // False where some operand does not lie by rows: nothing is done then.
 bool MapEngine::run_parts(Block& block) const {
   if (block.columns % strip_half != 0 || parts_.empty()) return false;
@@ -377,11 +369,8 @@ bool MapEngine::run_parts(Block& block) const {
   StripPlace* at = places;
   for (const Part& part : parts_) {
     if (!part.strips) continue;
-    for (const StripOperand& operand : part.strips->operands) {
-      if (!place(operand, block, *at)) return false;
-      if (fetches_ && operand.kind == StripOperand::Kind::input) fetch_next(*at, block, size_of(operand.type));
-      ++at;
-    }
+    for (const StripOperand& operand : part.strips->operands)
+      if (!place(operand, block, *at++)) return false;
   }
   at = places;
   for (const Part& part : parts_) {

@@ -108,8 +108,6 @@ class MapEngine {
   void run(Block& block) const;
   // Where a block has a tile, input 0 is not loaded but worked on in place, if the program reads it once.
   void work_on_tile();
-  // Blocks follow one another in memory: the inputs of the next are fetched while one is worked on.
-  void fetch_ahead() { fetches_ = true; }
   // Results go past the caches; the caller ends with end_streaming.
   void stream_results() { streams_ = true; }
 
@@ -129,7 +127,6 @@ class MapEngine {
   void cut_parts();
   void whole(const MapStep& step, Block& block) const;
   bool place(const StripOperand& operand, const Block& block, StripPlace& out) const;
-  void fetch_next(const StripPlace& place, const Block& block, std::int64_t element_bytes) const;
   bool run_parts(Block& block) const;
 
   // The steps in order: those of a part by strips, or each on the whole block.
@@ -143,7 +140,7 @@ class MapEngine {
   std::int64_t register_floats_ = 0, row_floats_ = 0;
   int full_ = 0, temporaries_ = 0;
   int tile_place_ = -1;  // the full register that the tile stands for
-  bool streams_ = false, fetches_ = false;
+  bool streams_ = false;
 };
 
 // Empties an accumulator; folds its levels into `high`. width: values in use.
