@@ -2,6 +2,7 @@
 #include <gnu/libc-version.h>
 #include <libxsmm.h>
 
+#include "kernels/cpu/amx.h"
 #include "kernels/cpu/vector.h"
 #include "kernels/ops.h"
 
@@ -15,7 +16,8 @@ Target cpu_target() {
   target.vector = static_cast<int>(cpu::lanes);
   const char* compiled = cpu::lanes == 16 ? "avx512" : "avx2";
   target.fingerprint = std::string("libxsmm ") + LIBXSMM_VERSION + " " + instructions + ", glibc " + gnu_get_libc_version() + " " + compiled;
-  target.bf16_products = libxsmm_get_target_archid() >= LIBXSMM_X86_AVX512_CPX;
+  if (cpu::has_matrix_registers()) target.fingerprint += " amx";
+  target.bf16_products = cpu::has_matrix_registers() || libxsmm_get_target_archid() >= LIBXSMM_X86_AVX512_CPX;
   // A block of a panel of B is read again for each few rows of A: with narrow vectors it has to stay in the nearest cache.
   target.tile_m = 96;
   target.tile_n = 64;

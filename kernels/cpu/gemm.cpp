@@ -53,6 +53,10 @@ bool executable(const void* function) {
 }  // namespace
 
 Gemm::Gemm(const GemmShape& shape) {
+  if (shape.type == DType::bf16 && has_matrix_registers()) {
+    matrix_ = MatrixProduct({shape.m, shape.n, shape.k, shape.lda, shape.ldb, shape.ldc, shape.accumulate});
+    return;
+  }
   static const bool ready = has_registry();
   if (!ready) throw NoExecutableMemory();
   // LIBXSMM is column-major: it computes the transpose, b before a.

@@ -1,11 +1,13 @@
-// LIBXSMM's kernels behind one function: C = A B or C += A B for a small block, row-major, f32 accumulation. A kernel is
-// generated when it is asked for, so ask while preparing.
+// The product of a small block behind one function: C = A B or C += A B, row-major, f32 accumulation. bf16 goes through the CPU's
+// matrix registers where it has them (amx.h), all else through LIBXSMM's kernels. These are generated when they are asked for, so
+// ask while preparing.
 #pragma once
 
 #include <cstdint>
 #include <new>
 
 #include "compiler/support/dtype.h"
+#include "kernels/cpu/amx.h"
 
 namespace dsc::cpu {
 
@@ -25,11 +27,14 @@ class Gemm {
  public:
   Gemm() = default;
   explicit Gemm(const GemmShape& shape);
-  void operator()(const void* a, const void* b, float* c) const { function_(b, a, c); }
-  explicit operator bool() const { return function_ != nullptr; }
+  void operator()(const void* a, const void* b, float* c) const {
+    if (function_ != nullptr) function_(b, a, c);
+    else matrix_(a, b, c);
+  }
 
  private:
   void (*function_)(const void*, const void*, void*, ...) = nullptr;
+  MatrixProduct matrix_;
 };
 
 }  // namespace dsc::cpu
