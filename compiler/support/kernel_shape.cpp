@@ -10,7 +10,8 @@ namespace {
 
 using std::int64_t;
 
-constexpr int64_t product_part_bytes = 4 << 20;  // of packed operands, so that they are still in a cache when they are multiplied
+constexpr int64_t in_place_bytes = 4 << 20;      // of an operand that is read again and again where it lies
+constexpr int64_t product_part_bytes = 2 << 20;  // of packed operands, so that they are still in a cache when they are multiplied
 constexpr int64_t work_per_tile = 16384;  // elements of a pointwise tile: enough to hide what a tile costs to hand out
 
 int64_t up(int64_t value, int64_t multiple) { return (value + multiple - 1) / multiple * multiple; }
@@ -184,13 +185,15 @@ ProductShape product_shape(const ProductSpec& spec, const Target& target, bool i
   shape.last_width = std::min(shape.panel_n, up(n_last, 16) + (n_last <= narrow ? 16 : 0));
   // A is read in place where its type is the one multiplied; f32 may have either dim contiguous, bf16 rows are read by pairs.
   const bool odd_pairs = is_bf16 && (spec.k % 2 != 0 || (spec.m > 1 && spec.a_m % 2 != 0));
-  // With narrow vectors LIBXSMM reads columns a quarter slower than rows: the copy is soon paid for.
-  const bool slow_columns = !a_rows && target.vector < 16 && spec.n >= 128 && spec.m >= 16;
-  shape.pack_a = spec.a_type != shape.compute || !(a_rows || (a_columns && !is_bf16)) || odd_pairs || slow_columns;
+  // The copy is soon paid for.
+  const bool copies_columns = !a_rows && target.slow_columns && spec.n >= 128 && spec.m >= 16;
+  shape.pack_a = spec.a_type != shape.compute || !(a_rows || (a_columns && !is_bf16)) || odd_pairs || copies_columns;
   shape.a_transposed = !shape.pack_a && !a_rows;
-  // Packing B costs little beside m rows of work and spares strided reads; below that it does not pay.
-  shape.pack_b = is_bf16 || spec.b_type != DType::f32 || spec.b_n != 1 || (spec.b_k < spec.n && spec.k > 1) || spec.m >= 64 ||
-                 n_last <= narrow;
+  // Packing B costs little beside many rows of work and spares strided reads; below that it does not pay. Where a panel stays in the
+  // nearest cache, or its rows fall into few sets of one, few rows are enough.
+  const bool strides_well = target.vector == 16 && spec.b_k * 4 % 4096 != 0 && spec.k * spec.n * 4 <= in_place_bytes;
+  shape.pack_b = is_bf16 || spec.b_type != DType::f32 || spec.b_n != 1 || (spec.b_k < spec.n && spec.k > 1) ||
+                 spec.m >= (strides_well ? 1024 : 64) || n_last <= narrow;
   for (const ProductDim& dim : spec.batch) {
     shape.batches *= dim.size;
     if (dim.a_stride != 0) shape.a_batches *= dim.size;
@@ -216,6 +219,8 @@ ProductShape product_shape(const ProductSpec& spec, const Target& target, bool i
     }
   }
   shape.parts = cut(shape.k_padded, shape.k_part);
+  // Past the caches a whole tile goes at once. (In f32 the products take so long that it does not pay.)
+  if (is_bf16 && shape.parts == 1 && shape.batches * spec.m * spec.n * 4 >= streamed_bytes) shape.direct = false;
   // In bf16 the rows of A are half as long, and it does not pay.
   if (!is_bf16) shape.m_group = 2;
   if (shape.pack_a) {

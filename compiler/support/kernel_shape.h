@@ -10,6 +10,9 @@
 
 namespace dsc {
 
+// A result of so many bytes goes past the caches: by the time it is read, it is no longer there.
+constexpr std::int64_t streamed_bytes = 256 << 10;
+
 // ---- Map -----------------------------------------------------------------------------------------------------------------
 // Where a virtual register of a map program lives while a block of rows x columns is computed.
 enum class RegisterKind : std::uint8_t { constant, row, full };

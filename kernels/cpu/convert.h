@@ -24,9 +24,8 @@ inline std::uint16_t f32_to_bf16(float value) {
 void load_run(DType type, const void* src, std::int64_t stride, std::int64_t count, float* dst);
 // dst[i * stride] = src[i] in `type`.
 void store_run(DType type, void* dst, std::int64_t stride, std::int64_t count, const float* src);
-// The same past the caches, for results too large to be found there again; end_streaming before another thread may read them.
+// The same past the caches, for results of streamed_bytes and more; end_streaming before another thread may read them.
 void stream_run(DType type, void* dst, std::int64_t stride, std::int64_t count, const float* src);
-constexpr std::int64_t streamed_bytes = 2 << 20;  // of a whole result: from here on it is streamed
 inline void end_streaming() { _mm_sfence(); }
 // dst[i * stride] = fl(dst[i * stride] + src[i]), f32.
 void add_run(float* dst, std::int64_t stride, std::int64_t count, const float* src);

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include <emmintrin.h>
+
 #include "compiler/support/check.h"
 #include "runtime/arena/ranks.h"
 #include "runtime/arena/round.h"
@@ -12,7 +14,7 @@ namespace {
 
 // What one tile touches in all members together: large enough to hide its start, small enough to balance.
 constexpr std::int64_t kTileBytes = 256 << 10;
-// Elements folded at once: the running sum stays in the first-level cache.
+// Elements copied or folded at once: they stay in the first-level cache.
 constexpr std::int64_t kBlock = 1024;
 
 std::byte* address(const BufferUse& use, const Plan& plan, const CollectiveMember& member, std::int64_t bytes) {
@@ -22,6 +24,21 @@ std::byte* address(const BufferUse& use, const Plan& plan, const CollectiveMembe
                 buffer.offset.value + buffer.bytes.value <= plan.memory.device_arena.value,
             "a collective reaches outside " + buffer.name);
   return member.arena + buffer.offset.value + at;
+}
+
+// A copy past the caches: a gathered whole is larger than they are, and would be read before it is written.
+void stream(std::byte* to, const std::byte* from, std::size_t bytes) {
+  if (reinterpret_cast<std::uintptr_t>(to) % 16 != 0) {
+    std::memcpy(to, from, bytes);
+    return;
+  }
+  std::size_t at = 0;
+  for (; at + 64 <= bytes; at += 64) {
+    __m128i line[4];
+    for (int i = 0; i < 4; ++i) line[i] = _mm_loadu_si128(reinterpret_cast<const __m128i*>(from + at) + i);
+    for (int i = 0; i < 4; ++i) _mm_stream_si128(reinterpret_cast<__m128i*>(to + at) + i, line[i]);
+  }
+  std::memcpy(to + at, from + at, bytes - at);
 }
 
 template <class T, bool rounded>
@@ -122,19 +139,19 @@ void SharedCollective::run(int phase, std::int64_t tile) const {
   }
 }
 
-// Copies elements [begin, end) of each piece into the member's whole buffer, from its owner's piece or (`reduced`) from
-// its place in the owner's whole buffer.
-void SharedCollective::gather(const Part& part, std::size_t member, std::int64_t begin, std::int64_t end, bool reduced) const {
-  const std::int64_t size = size_of(part.type), piece = part.piece_elements * size;
-  std::byte* to = place(part, member).to;
-  for (std::size_t i = 1; i <= members_; ++i) {
-    const std::size_t owner = (member + i) % members_;  // members begin at different owners: less contention
-    const auto offset = static_cast<std::int64_t>(owner) * piece;
-    const std::byte* from = reduced ? place(part, owner).to + offset : place(part, owner).from;
-    std::byte* target = to + offset + begin * size;
-    const std::byte* source = from + begin * size;
-    if (target != source) std::memcpy(target, source, static_cast<std::size_t>((end - begin) * size));
+// Copies elements [begin, end) of the owner's piece, or (`reduced`) of its place in the owner's whole buffer, into all members' whole
+// buffers: what is read once stays in the first-level cache for the other members.
+void SharedCollective::gather(const Part& part, std::size_t owner, std::int64_t begin, std::int64_t end, bool reduced) const {
+  const std::int64_t size = size_of(part.type), offset = static_cast<std::int64_t>(owner) * part.piece_elements * size;
+  const std::byte* from = reduced ? place(part, owner).to + offset : place(part, owner).from;
+  for (std::int64_t at = begin; at < end; at += kBlock) {
+    const auto bytes = static_cast<std::size_t>((std::min(end, at + kBlock) - at) * size);
+    for (std::size_t member = 0; member < members_; ++member) {
+      std::byte* to = place(part, member).to + offset + at * size;
+      if (to != from + at * size) stream(to, from + at * size, bytes);
+    }
   }
+  _mm_sfence();
 }
 
 // Folds elements [begin, end) of the member's own piece from all members.

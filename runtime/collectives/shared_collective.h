@@ -48,7 +48,7 @@ class SharedCollective {
   std::size_t members() const { return members_; }
   const Place& place(const Part& part, std::size_t member) const { return places_[part.first_place + member]; }
   void cut();
-  void gather(const Part& part, std::size_t member, std::int64_t begin, std::int64_t end, bool reduced) const;
+  void gather(const Part& part, std::size_t owner, std::int64_t begin, std::int64_t end, bool reduced) const;
   void reduce(const Part& part, std::size_t member, std::int64_t begin, std::int64_t end) const;
 
   CollectiveKind kind_;

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <exception>
 #include <system_error>
+#include <utility>
 
 #include "compiler/support/diagnostic_codes.h"
 
@@ -19,7 +20,7 @@ Scheduler::Scheduler(ExecutorOptions options, int threads, std::size_t ranks, st
     : options_(std::move(options)), may_yield_(threads > 1 && threads <= affinity_cores()), ranks_(ranks), shared_tallies_(kinds), worker_tallies_(threads) {
   for (Rank& rank : ranks_) rank.pending.assign(largest_section, 0);
   // A rank has at most one open instruction an engine, but what completes at once may be as long as a section.
-  for (std::vector<Work*>* list : {&urgent_, &begun_, &fresh_}) list->reserve(ranks * 3 + 1);
+  for (std::vector<Work*>* list : {&urgent_, &open_}) list->reserve(ranks * 3 + 1);
   completed_.reserve(ranks * (largest_section + 1));
   for (std::vector<Tally>& tallies : worker_tallies_) tallies.assign(kinds, {});
 }
@@ -126,7 +127,7 @@ void Scheduler::open_phase(Work& work, int phase) {
   work.tiles = work.tiles_of(phase);
   work.next.store(0, std::memory_order_relaxed);
   work.free_slots = work.slots >= 64 ? ~std::uint64_t{0} : (std::uint64_t{1} << work.slots) - 1;
-  (work.urgent ? urgent_ : phase == 0 ? fresh_ : begun_).push_back(&work);
+  (work.urgent ? urgent_ : open_).push_back(&work);
   opened_.fetch_add(1, std::memory_order_relaxed);
 }
 
@@ -164,36 +165,39 @@ bool Scheduler::claim(Work& work, Seat& seat) {
   return true;
 }
 
-bool Scheduler::take(Seat& seat) {
-  if (stopping_.load(std::memory_order_relaxed)) return false;
-  for (std::vector<Work*>* list : {&urgent_, &begun_}) {
-    for (std::size_t i = 0; i < list->size();) {
-      Work& work = *(*list)[i];
-      const bool first = work.inside == 0 && work.phase == 0;
-      if (claim(work, seat)) {
-        if (first && options_.profile) shared_tallies_[work.kind].waiting_ns += now() - work.ready_ns;
-        return true;
-      }
-      if (work.next.load(std::memory_order_relaxed) >= work.tiles) list->erase(list->begin() + static_cast<std::ptrdiff_t>(i));
-      else ++i;
+// First comes what all members of a group wait for; then the rank that this worker was at last, whose data its caches hold; then of the
+// ranks that no worker is at the one that lags; then a hand for another worker.
+Work* Scheduler::best(int home) {
+  for (std::vector<Work*>* list : {&urgent_, &open_}) {
+    std::erase_if(*list, [](const Work* work) { return work->next.load(std::memory_order_relaxed) >= work->tiles; });
+    Work* best = nullptr;
+    std::pair<int, std::int64_t> least;
+    for (Work* work : *list) {
+      if (work->free_slots == 0) continue;
+      const int rank = work->ranks[0];
+      const std::pair<int, std::int64_t> key{rank == home ? 0 : work->inside == 0 ? 1 : 2, ranks_[rank].completed};
+      if (best == nullptr || key < least) best = work, least = key;
     }
+    if (best != nullptr) return best;
   }
-  if (fresh_.empty()) return false;
-  std::size_t best = 0;
-  for (std::size_t i = 1; i < fresh_.size(); ++i)
-    if (ranks_[fresh_[i]->ranks[0]].completed < ranks_[fresh_[best]->ranks[0]].completed) best = i;
-  Work& work = *fresh_[best];
-  fresh_[best] = fresh_.back();
-  fresh_.pop_back();
-  claim(work, seat);
-  if (options_.profile) shared_tallies_[work.kind].waiting_ns += now() - work.ready_ns;
-  if (work.tiles > 1) begun_.push_back(&work);
-  return true;
+  return nullptr;
+}
+
+bool Scheduler::take(Seat& seat, int& home) {
+  while (!stopping_.load(std::memory_order_relaxed)) {
+    Work* work = best(home);
+    if (work == nullptr) return false;
+    const bool first = work->inside == 0 && work->phase == 0;
+    if (!claim(*work, seat)) continue;  // its last tile is gone by now
+    if (first && options_.profile) shared_tallies_[work->kind].waiting_ns += now() - work->ready_ns;
+    if (!work->urgent) home = work->ranks[0];
+    return true;
+  }
+  return false;
 }
 
 bool Scheduler::more_to_take() const {
-  if (!fresh_.empty()) return true;
-  for (const std::vector<Work*>* list : {&urgent_, &begun_})
+  for (const std::vector<Work*>* list : {&urgent_, &open_})
     for (const Work* work : *list)
       if (work->free_slots != 0 && work->next.load(std::memory_order_relaxed) < work->tiles) return true;
   return false;
@@ -205,15 +209,9 @@ void Scheduler::leave(const Seat& seat) {
   --work.inside;
   --running_;
   if (work.inside > 0 || stopping_.load(std::memory_order_relaxed)) return;
-  // All tiles are claimed (else this worker would still be at them) and nobody is inside: the phase has ended. The lists
-  // may still hold the work; it must leave them before it can open again.
-  for (std::vector<Work*>* list : {&urgent_, &begun_}) {
-    for (std::size_t i = 0; i < list->size(); ++i) {
-      if ((*list)[i] != &work) continue;
-      list->erase(list->begin() + static_cast<std::ptrdiff_t>(i));
-      break;
-    }
-  }
+  // All tiles are claimed (else this worker would still be at them) and nobody is inside: the phase has ended. The list
+  // may still hold the work; it must leave it before it can open again.
+  std::erase(work.urgent ? urgent_ : open_, &work);
   open_phase(work, work.phase + 1);
   settle();
 }
@@ -228,9 +226,10 @@ void Scheduler::fail(const Error& error) {
 void Scheduler::worker(std::size_t number) {
   Tally* tallies = worker_tallies_[number].data();
   std::unique_lock lock(mutex_);
+  int home = -1;
   while (true) {
     Seat seat;
-    if (take(seat)) {
+    if (take(seat, home)) {
       const bool wake = sleeping_ > 0 && more_to_take();
       lock.unlock();
       if (wake) wake_.notify_one();

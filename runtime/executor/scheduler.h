@@ -48,7 +48,8 @@ class Scheduler {
 
   void worker(std::size_t number);
   bool claim(Work& work, Seat& seat);
-  bool take(Seat& seat);
+  Work* best(int home);
+  bool take(Seat& seat, int& home);  // home: the rank that the worker was at last
   bool more_to_take() const;
   // Without the lock: whether an instruction opened within a moment.
   bool opens_soon(std::uint32_t seen) const;
@@ -69,7 +70,7 @@ class Scheduler {
   std::condition_variable wake_, done_;
   LoadedProgram* program_ = nullptr;
   std::vector<Rank> ranks_;
-  std::vector<Work*> urgent_, begun_, fresh_, completed_;
+  std::vector<Work*> urgent_, open_, completed_;
   std::size_t ranks_left_ = 0;
   int sleeping_ = 0, running_ = 0;
   bool quit_ = false;
