@@ -221,8 +221,6 @@ ProductShape product_shape(const ProductSpec& spec, const Target& target, bool i
   shape.parts = cut(shape.k_padded, shape.k_part);
   // Past the caches a whole tile goes at once. (In f32 the products take so long that it does not pay.)
   if (is_bf16 && shape.parts == 1 && shape.batches * spec.m * spec.n * 4 >= streamed_bytes) shape.direct = false;
-  // In bf16 the rows of A are half as long, and it does not pay.
-  if (!is_bf16) shape.m_group = 2;
   if (shape.pack_a) {
     shape.a_batch_bytes = up(spec.m * shape.k_part * element, 64);
     // Where m is contiguous, A is packed by what lies in whole rows; a piece is never of two blocks.

@@ -68,7 +68,6 @@ struct ProductShape {
   std::int64_t k_padded = 1;        // even for bf16
   std::int64_t tile_m = 1, tile_n = 1, block_k = 1;
   std::int64_t m_tiles = 1, n_tiles = 1;
-  std::int64_t m_group = 1;         // tiles of m whose tiles of n follow one another side by side
   std::int64_t panel_n = 1, n_panels = 1;  // columns that are multiplied at a time; a tile has one panel or more
   std::int64_t last_width = 1;      // of the last packed panel of B, zeros included
   std::int64_t k_part = 1, parts = 1;                 // what of k is packed and multiplied at a time, whole blocks

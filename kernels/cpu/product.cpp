@@ -166,11 +166,9 @@ void Product::pack_panel(const ProductOperands& operands, int64_t part, int64_t 
 void Product::compute(const ProductOperands& operands, int64_t part, int64_t tile, char* slot) const {
   const ProductShape& s = shape_;
   const int64_t k0 = part * s.k_part, size = part_size(part);
-  // Neighbouring tiles, which two workers have at a time, are of different rows: each brings its own rows of A into its cache.
+  // Neighbouring tiles, of which a worker has a run, are of the same rows of A.
   const int64_t batch = tile / (s.n_tiles * s.m_tiles), in_batch = tile % (s.n_tiles * s.m_tiles);
-  const int64_t group = in_batch / (s.m_group * s.n_tiles), in_group = in_batch % (s.m_group * s.n_tiles);
-  const int64_t together = std::min(s.m_group, s.m_tiles - group * s.m_group);
-  const int64_t n_tile = in_group / together, m_tile = group * s.m_group + in_group % together;
+  const int64_t m_tile = in_batch / s.n_tiles, n_tile = in_batch % s.n_tiles;
   const int64_t m0 = m_tile * s.tile_m, n0 = n_tile * s.tile_n;
   const int64_t rows = std::min(s.tile_m, spec_.m - m0), columns = std::min(s.tile_n, spec_.n - n0);
   const int64_t bytes = size_of(s.compute);

@@ -2,7 +2,6 @@
 // options in, what the scheduler runs out.
 #pragma once
 
-#include <atomic>
 #include <cstdint>
 #include <deque>
 #include <memory>
@@ -14,6 +13,7 @@
 #include "kernels/ops.h"
 #include "runtime/collectives/shared_collective.h"
 #include "runtime/executor/executor.h"
+#include "runtime/executor/tile_runs.h"
 
 namespace dsc {
 
@@ -33,11 +33,10 @@ struct Work {
 
   // under the scheduler's lock
   int phase = 0, arrived = 0, inside = 0;
-  std::int64_t tiles = 0;              // of the phase
   std::uint64_t free_slots = 0;
   std::int64_t ready_ns = 0, arrivals_ns = 0;
   // claimed without it
-  std::atomic<std::int64_t> next{0};
+  TileRuns tiles;                      // of the phase
 
   int phases() const { return kernel ? kernel->phases() : collective ? collective->phases() : 1; }
   std::int64_t tiles_of(int p) const { return kernel ? kernel->tiles(p) : collective ? collective->tiles(p) : 1; }

@@ -124,8 +124,7 @@ void Scheduler::open_phase(Work& work, int phase) {
     return;
   }
   work.phase = phase;
-  work.tiles = work.tiles_of(phase);
-  work.next.store(0, std::memory_order_relaxed);
+  work.tiles.open(work.tiles_of(phase), threads());
   work.free_slots = work.slots >= 64 ? ~std::uint64_t{0} : (std::uint64_t{1} << work.slots) - 1;
   (work.urgent ? urgent_ : open_).push_back(&work);
   opened_.fetch_add(1, std::memory_order_relaxed);
@@ -153,10 +152,9 @@ void Scheduler::settle() {
 
 // ---- Under the lock: seats ---------------------------------------------------------------------------------------------
 
-bool Scheduler::claim(Work& work, Seat& seat) {
-  if (work.free_slots == 0) return false;
-  const std::int64_t tile = work.next.fetch_add(1, std::memory_order_relaxed);
-  if (tile >= work.tiles) return false;
+bool Scheduler::claim(Work& work, std::size_t worker, Seat& seat) {
+  const std::int64_t tile = work.tiles.take(worker);
+  if (tile == TileRuns::none) return false;
   const int slot = std::countr_zero(work.free_slots);
   work.free_slots &= work.free_slots - 1;
   ++work.inside;
@@ -169,7 +167,7 @@ bool Scheduler::claim(Work& work, Seat& seat) {
 // ranks that no worker is at the one that lags; then a hand for another worker.
 Work* Scheduler::best(int home) {
   for (std::vector<Work*>* list : {&urgent_, &open_}) {
-    std::erase_if(*list, [](const Work* work) { return work->next.load(std::memory_order_relaxed) >= work->tiles; });
+    std::erase_if(*list, [](const Work* work) { return !work->tiles.left(); });
     Work* best = nullptr;
     std::pair<int, std::int64_t> least;
     for (Work* work : *list) {
@@ -183,12 +181,12 @@ Work* Scheduler::best(int home) {
   return nullptr;
 }
 
-bool Scheduler::take(Seat& seat, int& home) {
+bool Scheduler::take(std::size_t worker, Seat& seat, int& home) {
   while (!stopping_.load(std::memory_order_relaxed)) {
     Work* work = best(home);
     if (work == nullptr) return false;
     const bool first = work->inside == 0 && work->phase == 0;
-    if (!claim(*work, seat)) continue;  // its last tile is gone by now
+    if (!claim(*work, worker, seat)) continue;  // its last tile is gone by now
     if (first && options_.profile) shared_tallies_[work->kind].waiting_ns += now() - work->ready_ns;
     if (!work->urgent) home = work->ranks[0];
     return true;
@@ -199,7 +197,7 @@ bool Scheduler::take(Seat& seat, int& home) {
 bool Scheduler::more_to_take() const {
   for (const std::vector<Work*>* list : {&urgent_, &open_})
     for (const Work* work : *list)
-      if (work->free_slots != 0 && work->next.load(std::memory_order_relaxed) < work->tiles) return true;
+      if (work->free_slots != 0 && work->tiles.left()) return true;
   return false;
 }
 
@@ -229,11 +227,11 @@ void Scheduler::worker(std::size_t number) {
   int home = -1;
   while (true) {
     Seat seat;
-    if (take(seat, home)) {
+    if (take(number, seat, home)) {
       const bool wake = sleeping_ > 0 && more_to_take();
       lock.unlock();
       if (wake) wake_.notify_one();
-      run_tiles(seat, tallies);
+      run_tiles(number, seat, tallies);
       lock.lock();
       leave(seat);
       if (running_ == 0 && (ranks_left_ == 0 || error_)) done_.notify_one();
@@ -269,11 +267,11 @@ bool Scheduler::opens_soon(std::uint32_t seen) const {
   return false;
 }
 
-void Scheduler::run_tiles(const Seat& seat, Tally* tallies) {
+void Scheduler::run_tiles(std::size_t worker, const Seat& seat, Tally* tallies) {
   Work& work = *seat.work;
   const std::int64_t begun = now();
   try {
-    for (std::int64_t tile = seat.tile; tile < work.tiles; tile = work.next.fetch_add(1, std::memory_order_relaxed)) {
+    for (std::int64_t tile = seat.tile; tile != TileRuns::none; tile = work.tiles.take(worker)) {
       if (stopping_.load(std::memory_order_relaxed)) return;
       run_tile(work, tile, seat.slot);
     }

@@ -47,13 +47,13 @@ class Scheduler {
   };
 
   void worker(std::size_t number);
-  bool claim(Work& work, Seat& seat);
+  bool claim(Work& work, std::size_t worker, Seat& seat);
   Work* best(int home);
-  bool take(Seat& seat, int& home);  // home: the rank that the worker was at last
+  bool take(std::size_t worker, Seat& seat, int& home);  // home: the rank that the worker was at last
   bool more_to_take() const;
   // Without the lock: whether an instruction opened within a moment.
   bool opens_soon(std::uint32_t seen) const;
-  void run_tiles(const Seat& seat, Tally* tallies);
+  void run_tiles(std::size_t worker, const Seat& seat, Tally* tallies);
   void run_tile(const Work& work, std::int64_t tile, int slot);
   void leave(const Seat& seat);
   // Opens the work's phase, or the next one that has tiles; completes it where none has.
