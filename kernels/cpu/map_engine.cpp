@@ -335,7 +335,7 @@ void MapEngine::whole(const MapStep& step, Block& block) const {
 bool MapEngine::place(const StripOperand& operand, const Block& block, StripPlace& out) const {
   using Kind = StripOperand::Kind;
   const auto register_place = [&](RegisterKind kind) { return reinterpret_cast<char*>(register_at(block, kind, operand.index)); };
-  if (operand.kind == Kind::full) out = {register_place(RegisterKind::full), block.columns * 4, strip_half * 4};
+  if (operand.kind == Kind::full) out = {register_place(RegisterKind::full), block.columns * 4, strip_piece * 4};
   if (operand.kind == Kind::row) out = {register_place(RegisterKind::row), 4, 0};
   if (operand.kind != Kind::input && operand.kind != Kind::output) return true;
   const BlockOperand& at = operand.kind == Kind::input ? block.inputs[operand.index] : block.outputs[operand.index];
@@ -358,13 +358,13 @@ bool MapEngine::place(const StripOperand& operand, const Block& block, StripPlac
     if (last == 0 || inner != 0 || access.size[last] != block.columns || outer + block.rows > access.size[last - 1]) return false;
     row = access.stride[last - 1];
   }
-  out = {static_cast<char*>(element(at.base, operand.type, offset)), row * bytes, strip_half * bytes};
+  out = {static_cast<char*>(element(at.base, operand.type, offset)), row * bytes, strip_piece * bytes};
   return true;
 }
 
 // False where some operand does not lie by rows: nothing is done then.
 bool MapEngine::run_parts(Block& block) const {
-  if (block.columns % strip_half != 0 || parts_.empty()) return false;
+  if (block.columns % strip_piece != 0 || parts_.empty()) return false;
   StripPlace places[max_operands];
   StripPlace* at = places;
   for (const Part& part : parts_) {

@@ -10,12 +10,12 @@ namespace {
 
 using std::int64_t;
 
-// The operands of one strip: where each half begins.
+// The operands of one strip: where each piece begins.
 struct Pointers {
-  char* at[max_strip_operands][2];
+  char* at[max_strip_operands][strip_pieces];
 };
 
-// One strip of `vectors` vectors, the second four of another half. All loops are over vectors and unrolled, so that x stays in
+// One strip of `vectors` vectors, four of each piece. All loops are over vectors and unrolled, so that x stays in
 // registers.
 template <int vectors>
 struct Strip {
@@ -128,10 +128,19 @@ void run_strip(const StripCode& code, const Pointers& p, bool streams) {
   for (const StripStep& step : code.steps) strip.step(step, code, p, streams);
 }
 
+void run_pieces(int64_t pieces, const StripCode& code, const Pointers& p, bool streams) {
+  switch (pieces) {
+    case 1: run_strip<4>(code, p, streams); return;
+    case 2: run_strip<8>(code, p, streams); return;
+    case 3: if constexpr (strip_pieces > 2) run_strip<12>(code, p, streams); return;
+    default: if constexpr (strip_pieces > 2) run_strip<16>(code, p, streams);
+  }
+}
+
 }  // namespace
 
 void run_strips(const StripCode& code, StripPlace* places, int64_t rows, int64_t columns, bool streams) {
-  alignas(64) float locals[max_strip_locals][2 * strip_half];
+  alignas(64) float locals[max_strip_locals][strip_pieces * strip_piece];
   float numbers[max_strip_operands];
   const std::size_t count = code.operands.size();
   for (std::size_t i = 0; i < count; ++i) {
@@ -144,31 +153,30 @@ void run_strips(const StripCode& code, StripPlace* places, int64_t rows, int64_t
     if (operand.kind == StripOperand::Kind::output)
       streams &= (reinterpret_cast<std::uintptr_t>(places[i].base) | static_cast<std::uintptr_t>(places[i].row)) % 64 == 0;
   }
-  const int64_t in_row = columns / strip_half, halves = rows * in_row;
-  // Of each operand: where the next half lies, and what lies between halves of a row and between its last and the next row.
+  const int64_t in_row = columns / strip_piece, pieces = rows * in_row;
+  // Of each operand: where the next piece lies, and what lies between pieces of a row and between its last and the next row.
   char* next[max_strip_operands];
   int64_t step[max_strip_operands], turn[max_strip_operands];
   for (std::size_t i = 0; i < count; ++i) {
     next[i] = places[i].base;
-    step[i] = places[i].half;
-    turn[i] = places[i].row - (in_row - 1) * places[i].half;
+    step[i] = places[i].piece;
+    turn[i] = places[i].row - (in_row - 1) * places[i].piece;
   }
   Pointers p;
-  for (int64_t h = 0, left = in_row; h < halves; ++h) {
+  int64_t at_hand = 0;  // pieces of this strip
+  for (int64_t done = 0, left = in_row; done < pieces; ++done) {
     const bool ends = --left == 0;
     for (std::size_t i = 0; i < count; ++i) {
-      p.at[i][h % 2] = next[i];
+      p.at[i][at_hand] = next[i];
       next[i] += ends ? turn[i] : step[i];
     }
     if (ends) left = in_row;
-    if (h % 2 == 0 && h + 1 < halves) continue;
-    if (h % 2 == 0) {
-      run_strip<4>(code, p, streams);
-      continue;
-    }
+    if (++at_hand < strip_pieces && done + 1 < pieces) continue;
     for (std::size_t i = 0; i < count; ++i)
-      if (code.operands[i].kind == StripOperand::Kind::local) p.at[i][1] = p.at[i][0] + strip_half * 4;
-    run_strip<8>(code, p, streams);
+      if (code.operands[i].kind == StripOperand::Kind::local)
+        for (int64_t q = 1; q < at_hand; ++q) p.at[i][q] = p.at[i][0] + q * strip_piece * 4;
+    run_pieces(at_hand, code, p, streams);
+    at_hand = 0;
   }
 }
 

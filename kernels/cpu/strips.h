@@ -57,7 +57,8 @@ struct StripCode {
   std::vector<StripOperand> operands;
 };
 
-constexpr std::int64_t strip_half = 4 * lanes;  // elements, of one row; a strip is two of them
+constexpr std::int64_t strip_piece = 4 * lanes;             // elements, of one row
+constexpr std::int64_t strip_pieces = lanes == 16 ? 4 : 2;  // of a strip: half of the vector registers
 constexpr int max_strip_operands = 24, max_strip_locals = 16;
 
 // Whether a step can be part of a strip.
@@ -65,12 +66,12 @@ bool strips_can(const MapStep& step);
 // Steps [first, end) of a program, all of which can; none where they have too many operands.
 std::optional<StripCode> strip_code(const std::vector<MapStep>& steps, std::size_t first, std::size_t end);
 
-// An operand over rows and columns: its first element, and the bytes from row to row and from one half of a strip to the next.
+// An operand over rows and columns: its first element, and the bytes from row to row and from one piece of a strip to the next.
 struct StripPlace {
   char* base = nullptr;
-  std::int64_t row = 0, half = 0;
+  std::int64_t row = 0, piece = 0;
 };
-// columns: a multiple of strip_half. places: by operand; locals and constants are placed by run_strips. streams: outputs go past
+// columns: a multiple of strip_piece. places: by operand; locals and constants are placed by run_strips. streams: outputs go past
 // the caches, where they lie on lines.
 void run_strips(const StripCode& code, StripPlace* places, std::int64_t rows, std::int64_t columns, bool streams);
 
