@@ -1,4 +1,4 @@
-// GFLOP/s of LIBXSMM's kernels alone, on all cores, on products weighted by their FLOPs: operands packed beforehand, panels of the
+// GFLOP/s of the kernels of blocks alone (LIBXSMM's; dsc's own for bf16 in matrix registers), on all cores, on products weighted by their FLOPs: operands packed beforehand, panels of the
 // Target's width into a tile of f32. One number on stdout. bf16 is multiplied in f32 where the CPU has no products of bf16, as in dsc.
 // Usage: product_rate fp32|bf16 MxNxKxCOUNT...
 #include <algorithm>
