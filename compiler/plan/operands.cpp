@@ -11,7 +11,6 @@ using Wide = __int128;
 constexpr std::int64_t kMaxIndex = std::int64_t(1) << 40;  // of any element, and of the indices of one operand's loop
 constexpr std::int64_t kMaxWork = std::int64_t(1) << 54;   // of a contraction's whole loop nest
 constexpr int kMaxRegisters = 1024;
-constexpr int kMaxDims = 32;
 
 struct Problem {
   std::string& text;
@@ -20,7 +19,7 @@ struct Problem {
 };
 
 std::int64_t count(const std::vector<std::int64_t>& sizes, Problem problem, std::int64_t limit = kMaxIndex) {
-  if (sizes.size() > kMaxDims) problem.set("more than 32 dims");
+  if (sizes.size() > max_dims) problem.set("more than " + std::to_string(max_dims) + " dims");
   Wide n = 1;
   for (std::int64_t size : sizes) {
     if (size < 1 || size > kMaxIndex) { problem.set("a size of " + std::to_string(size)); return 1; }
@@ -78,6 +77,10 @@ OperandExtent map_input(const MapInput& input, const std::vector<std::int64_t>& 
 
 void check_program(const MapProgram& program, std::size_t inputs, std::size_t outputs, std::size_t dims, bool epilogue, Problem problem) {
   if (program.registers < 0 || program.registers > kMaxRegisters) { problem.set("a program of " + std::to_string(program.registers) + " registers"); return; }
+  const auto limit = static_cast<std::size_t>(epilogue ? max_epilogue_operands : max_operands);
+  const auto positions = std::count_if(program.code.begin(), program.code.end(), [](const MapInstruction& in) { return in.op == MapOpcode::position; });
+  if (inputs > limit || outputs > limit || static_cast<std::size_t>(positions) > limit)
+    return problem.set("a program of more than " + std::to_string(limit) + " inputs, outputs or positions");
   std::vector<bool> written(program.registers, false), stored(outputs, false);
   for (const MapInstruction& code : program.code) {
     using O = MapOpcode;

@@ -1,6 +1,7 @@
 #include "compiler/support/kernel_shape.h"
 
 #include <algorithm>
+#include <bit>
 #include <initializer_list>
 
 #include "compiler/support/kernel_workspace.h"
@@ -119,10 +120,12 @@ MapShape map_shape(const MapSpec& spec, const Target&) {
   for (int d : shape.column_dims) column[static_cast<std::size_t>(d)] = true;
   shape.registers = map_registers(spec.program, spec.inputs, shape.sizes, column);
 
-  const int64_t block = shape.registers.full <= 8 ? 1024 : 512;
+  const int64_t block = shape.registers.full <= 8 ? 2048 : 1024;
   shape.column_block = inner_reduction ? shape.columns : std::min(shape.columns, block);
   shape.column_blocks = cut(shape.columns, shape.column_block);
-  shape.row_block = shape.column_blocks > 1 ? 1 : std::clamp<int64_t>(block / std::max<int64_t>(1, shape.columns), 1, shape.rows);
+  // A power of two: then no block goes past the rows after which their sum moves up a level.
+  const int64_t fitting = std::clamp<int64_t>(block / std::max<int64_t>(1, shape.columns), 1, std::min(shape.rows, map_reduction_rows));
+  shape.row_block = shape.column_blocks > 1 ? 1 : static_cast<int64_t>(std::bit_floor(static_cast<std::uint64_t>(fitting)));
   shape.chunk_rows = shape.rows;
   if (!shape.reduces) {
     const int64_t blocks = cut(shape.rows, shape.row_block) * shape.column_blocks;

@@ -13,6 +13,11 @@
 
 namespace dsc {
 
+// What kernels keep on their stack: a plan with more is refused.
+constexpr int max_dims = 12;              // of the loop over an operand
+constexpr int max_operands = 64;          // inputs of a map, outputs, positions it reads
+constexpr int max_epilogue_operands = 32; // the same of a product
+
 // ---- The map: a fused chain of pointwise operations and reductions, as a small register program ----------------------
 // Loop: outer dims (rows), each parallel or `reduced`, then inner dims. Every register holds one f32 per inner element
 // of the current row (or one per row where it does not vary). All arithmetic is f32; booleans are 0 and 1.

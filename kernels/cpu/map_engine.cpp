@@ -296,6 +296,15 @@ void end_accumulator(Accumulator& accumulator, int64_t width, bool maximum) {
   fold(accumulator.high, accumulator.low, width, maximum);
 }
 
+namespace {
+
+void move_up(Accumulator& accumulator, int64_t width, bool maximum) {
+  fold(accumulator.high, accumulator.low, width, maximum);
+  for (int64_t i = 0; i < width; ++i) accumulator.low[i] = identity_of(maximum);
+}
+
+}  // namespace
+
 // Row by row, in order; after every map_reduction_rows of the chunk the low level moves into the high one. The same for a
 // value by column and for one a row, however the rows are cut into blocks.
 void MapEngine::reduce(const MapStep& step, Block& block) const {
@@ -308,8 +317,7 @@ void MapEngine::reduce(const MapStep& step, Block& block) const {
     if (scalar) accumulator.low[0] = maximum ? max_of(accumulator.low[0], a[r]) : accumulator.low[0] + a[r];
     else fold(accumulator.low, a + r * width, width, maximum);
     if ((block.chunk_row + r + 1) % map_reduction_rows != 0) continue;
-    fold(accumulator.high, accumulator.low, width, maximum);
-    for (int64_t i = 0; i < width; ++i) accumulator.low[i] = identity_of(maximum);
+    move_up(accumulator, width, maximum);
   }
 }
 
@@ -337,6 +345,7 @@ bool MapEngine::place(const StripOperand& operand, const Block& block, StripPlac
   const auto register_place = [&](RegisterKind kind) { return reinterpret_cast<char*>(register_at(block, kind, operand.index)); };
   if (operand.kind == Kind::full) out = {register_place(RegisterKind::full), block.columns * 4, strip_piece * 4};
   if (operand.kind == Kind::row) out = {register_place(RegisterKind::row), 4, 0};
+  if (operand.kind == Kind::sums) out = {reinterpret_cast<char*>(block.accumulators[operand.index].low), 0, strip_piece * 4};
   if (operand.kind != Kind::input && operand.kind != Kind::output) return true;
   const BlockOperand& at = operand.kind == Kind::input ? block.inputs[operand.index] : block.outputs[operand.index];
   if (at.outside || at.full == nullptr || at.full->windowed || at.full->dims == 0) return false;
@@ -346,7 +355,7 @@ bool MapEngine::place(const StripOperand& operand, const Block& block, StripPlac
   int64_t offset = 0, rest = block.first, inner = 0, outer = 0;  // indices along the last two dims
   for (int d = last; d >= 0; --d) {
     const int64_t index = d > 0 ? rest % access.size[d] : rest;
-    rest /= access.size[d];
+    if (d > 0) rest /= access.size[d];
     offset += index * access.stride[d];
     if (d == last) inner = index;
     if (d == last - 1) outer = index;
@@ -377,6 +386,10 @@ bool MapEngine::run_parts(Block& block) const {
     if (part.strips) {
       run_strips(*part.strips, at, block.rows, block.columns, streams_);
       at += part.strips->operands.size();
+      // A block ends where rows move up, or before (MapShape::row_block).
+      if ((block.chunk_row + block.rows) % map_reduction_rows != 0) continue;
+      for (const StripOperand& operand : part.strips->operands)
+        if (operand.kind == StripOperand::Kind::sums) move_up(block.accumulators[operand.index], block.columns, false);
     } else {
       for (std::size_t i = part.first; i < part.end; ++i) whole(steps_[i], block);
     }

@@ -12,8 +12,6 @@
 
 namespace dsc::cpu {
 
-constexpr int max_dims = 12;
-constexpr int max_operands = 64;
 
 // How one operand is reached over the dims of a box, the flattened index of which counts row-major. Neighbouring dims that
 // the operand walks as one are merged.

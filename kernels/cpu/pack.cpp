@@ -18,7 +18,11 @@ void transpose(const u32* src, int64_t src_stride, u32* dst, int64_t dst_stride,
   const int64_t whole = rows / lanes * lanes;
   for (int64_t i = 0; i < whole; i += lanes) {
     int64_t j = 0;
-    for (; j + lanes <= columns; j += lanes) transpose_block(src + i * src_stride + j, src_stride, dst + j * dst_stride + i, dst_stride);
+    for (; j + lanes <= columns; j += lanes) {
+      // A line is fetched before it is written: of those two blocks on, the hardware sees no run.
+      for (int64_t r = 0; r < lanes; ++r) __builtin_prefetch(dst + (j + 2 * lanes + r) * dst_stride + i, 1, 3);
+      transpose_block(src + i * src_stride + j, src_stride, dst + j * dst_stride + i, dst_stride);
+    }
     for (; j < columns; ++j)
       for (int64_t k = i; k < i + lanes; ++k) dst[j * dst_stride + k] = src[k * src_stride + j];
   }

@@ -14,8 +14,6 @@ using std::int64_t;
 
 namespace {
 
-constexpr std::size_t max_epilogue = 32;
-
 std::vector<MapInput> epilogue_inputs(const ProductSpec& spec) {
   std::vector<MapInput> inputs = spec.inputs;
   if (inputs.empty()) inputs.emplace_back();
@@ -30,11 +28,16 @@ void fetch_rows(const void* from, int64_t stride, int64_t rows, int64_t ahead, i
     for (int64_t b = 0; b < bytes; b += 64) __builtin_prefetch(first + i * stride + b, 0, 2);
 }
 
+// What follows the piece of so many bytes at `to`: it is written after the same piece of the other panels.
+void fetch_for_writing(const char* to, int64_t bytes) {
+  for (int64_t b = bytes; b < 2 * bytes; b += 64) __builtin_prefetch(to + b, 1, 3);
+}
+
 }  // namespace
 
 Product::Product(const ProductSpec& spec, const Target& target, bool in_parts) : spec_(spec), shape_(product_shape(spec, target, in_parts)) {
   spec_.inputs = epilogue_inputs(spec);
-  DSC_CHECK(spec_.inputs.size() <= max_epilogue && spec_.outputs.size() <= max_epilogue, "an epilogue has too many operands");
+  DSC_CHECK(spec_.inputs.size() <= max_epilogue_operands && spec_.outputs.size() <= max_epilogue_operands, "an epilogue has too many operands");
   if (!shape_.direct)
     engine_ = MapEngine(spec_.epilogue, shape_.registers, spec_.inputs, spec_.outputs, shape_.register_floats, shape_.row_floats);
   streams_ = shape_.batches * spec.m * spec.n * size_of(spec.outputs[0].type) >= streamed_bytes;
@@ -159,6 +162,7 @@ void Product::pack_panel(const ProductOperands& operands, int64_t part, int64_t 
   if (s.b_pack_rows > 0)
     fetch_rows(from.data, spec_.b_k * size_of(from.type), std::min(rows, spec_.k - k0 - rows), rows, from.columns * size_of(from.type));
   char* to = operands.shared + s.b_offset + batch * s.b_batch_bytes + (n0 * part_size(part) + k * width) * size_of(s.compute);
+  if (s.b_pack_rows > 0) fetch_for_writing(to, rows * width * size_of(s.compute));
   if (s.compute == DType::bf16) pack_bf16_pairs(from, reinterpret_cast<std::uint16_t*>(to), width);
   else pack_f32(from, reinterpret_cast<float*>(to), width);
 }
@@ -196,7 +200,6 @@ void Product::compute(const ProductOperands& operands, int64_t part, int64_t til
     c = static_cast<float*>(operands.outputs[0]) + out.offset + operand_offset(out.strides, batch) +
         m0 * out.strides[spec_.batch.size()] + n0;
   }
-  if (!s.direct) fetch_inputs(operands, batch, m0, n0, rows, columns);
   const auto& kernels = gemm_[rows != s.tile_m];
   for (int64_t k = 0; k < size; k += s.block_k) {
     for (int64_t i = 0; i * s.panel_n < columns; ++i) {
@@ -207,25 +210,11 @@ void Product::compute(const ProductOperands& operands, int64_t part, int64_t til
   if (!s.direct) epilogue(operands, batch, m0, n0, rows, columns, slot);
 }
 
-// What the epilogue will read in rows too short for the hardware to see coming.
-void Product::fetch_inputs(const ProductOperands& operands, int64_t batch, int64_t m0, int64_t n0, int64_t rows, int64_t columns) const {
-  const std::size_t dims = spec_.batch.size();
-  for (std::size_t i = 1; i < spec_.inputs.size(); ++i) {
-    const MapInput& in = spec_.inputs[i];
-    if (in.strides[dims + 1] != 1 || in.strides[dims] == 0 || !in.windows.empty()) continue;
-    const int64_t at = in.offset + operand_offset(in.strides, batch) + m0 * in.strides[dims] + n0;
-    for (int64_t row = 0; row < rows; ++row) {
-      const char* first = static_cast<const char*>(element(operands.epilogue_inputs[i - 1], in.type, at + row * in.strides[dims]));
-      for (int64_t b = 0; b < columns * size_of(in.type); b += 64) __builtin_prefetch(first + b, 0, 2);
-    }
-  }
-}
-
 void Product::epilogue(const ProductOperands& operands, int64_t batch, int64_t m0, int64_t n0, int64_t rows, int64_t columns,
                        char* slot) const {
   const std::size_t dims = spec_.batch.size();
-  Access tile_access, in_full[max_epilogue], in_row[max_epilogue], out_full[max_epilogue], out_row[max_epilogue];
-  Access position_full[max_epilogue], position_row[max_epilogue];
+  Access tile_access, in_full[max_epilogue_operands], in_row[max_epilogue_operands], out_full[max_epilogue_operands], out_row[max_epilogue_operands];
+  Access position_full[max_epilogue_operands], position_row[max_epilogue_operands];
   Block block;
   block.scratch = reinterpret_cast<float*>(slot + padded(shape_.tile_m * shape_.tile_n) * 4);
   tile_access.add(rows, shape_.tile_n, 0, rows);

@@ -35,8 +35,6 @@ class Product {
   std::int64_t part_size(std::int64_t part) const { return std::min(shape_.k_part, shape_.k_padded - part * shape_.k_part); }
   void epilogue(const ProductOperands& operands, std::int64_t batch, std::int64_t m0, std::int64_t n0, std::int64_t rows,
                 std::int64_t columns, char* slot) const;
-  void fetch_inputs(const ProductOperands& operands, std::int64_t batch, std::int64_t m0, std::int64_t n0, std::int64_t rows,
-                    std::int64_t columns) const;
   std::int64_t operand_offset(const std::vector<std::int64_t>& strides, std::int64_t batch) const;
   // Of `batch` (all dims): its place among those that the operand has.
   std::int64_t packed_index(bool a, std::int64_t batch) const;

@@ -21,6 +21,7 @@ class Rotate final : public Kernel {
     for (std::size_t d = spec.sizes.size() - 1; d-- > 0;) out_strides_[d] = out_strides_[d + 1] * spec.sizes[d + 1];
     rows_ = 1;
     for (int64_t size : spec.sizes) rows_ *= size;
+    streams_ = rows_ * size_of(spec.out_type) >= streamed_bytes;
     rows_ /= pairs_;
     tiles_ = {static_cast<int>((along_ + 63) / 64), static_cast<int>(shape_.tiles)};
   }
@@ -40,33 +41,50 @@ class Rotate final : public Kernel {
       }
       return;
     }
-    float* in = reinterpret_cast<float*>(scratch_.slot(slot));
-    float* result = in + padded(pairs_);
-    const auto pairs_dim = static_cast<std::size_t>(spec_.pairs);
-    const int64_t end = std::min(rows_, (tile + int64_t{1}) * shape_.per_tile);
-    for (int64_t row = tile * shape_.per_tile; row < end; ++row) {
-      int64_t rest = row, x_at = spec_.x_offset, out_at = 0, s = 0;
-      for (std::size_t d = spec_.sizes.size(); d-- > 0;) {
-        if (d == pairs_dim) continue;
-        const int64_t i = rest % spec_.sizes[d];
-        rest /= spec_.sizes[d];
-        x_at += i * spec_.x_strides[d];
-        out_at += i * out_strides_[d];
-        if (static_cast<int>(d) == spec_.along) s = i;
-      }
-      load_run(spec_.x_type, element(x_, spec_.x_type, x_at), spec_.x_strides[pairs_dim], pairs_, in);
-      const float* cosine = table + s * pairs_;
+    rotate_rows(tile * shape_.per_tile, std::min(rows_, (tile + int64_t{1}) * shape_.per_tile), slot);
+    if (streams_) end_streaming();
+  }
+
+ private:
+  void rotate_rows(int64_t first, int64_t end, int slot) const {
+    float* wide = reinterpret_cast<float*>(scratch_.slot(slot));
+    float* result = wide + padded(pairs_);
+    const auto dims = spec_.sizes.size(), pairs_dim = static_cast<std::size_t>(spec_.pairs), along_dim = static_cast<std::size_t>(spec_.along);
+    const int64_t half = pairs_ / 2, x_stride = spec_.x_strides[pairs_dim], out_stride = out_strides_[pairs_dim];
+    int64_t index[max_dims] = {};
+    int64_t x_at = spec_.x_offset, out_at = 0, rest = first;
+    for (std::size_t d = dims; d-- > 0;) {
+      if (d == pairs_dim) continue;
+      index[d] = rest % spec_.sizes[d];
+      rest /= spec_.sizes[d];
+      x_at += index[d] * spec_.x_strides[d];
+      out_at += index[d] * out_strides_[d];
+    }
+    for (int64_t row = first; row < end; ++row) {
+      const void* x = element(x_, spec_.x_type, x_at);
+      const float* in = wide;
+      if (spec_.x_type == DType::f32 && x_stride == 1) in = static_cast<const float*>(x);
+      else load_run(spec_.x_type, x, x_stride, pairs_, wide);
+      const float* cosine = static_cast<const float*>(static_cast<const void*>(scratch_.shared)) + index[along_dim] * pairs_;
       const float* sine = cosine + half;
+#pragma GCC ivdep
       for (int64_t i = 0; i < half; ++i) {
         const float a = in[i], b = in[half + i];
         result[i] = a * cosine[i] - b * sine[i];
         result[half + i] = b * cosine[i] + a * sine[i];
       }
-      store_run(spec_.out_type, element(out_, spec_.out_type, out_at), out_strides_[pairs_dim], pairs_, result);
+      (streams_ ? stream_run : store_run)(spec_.out_type, element(out_, spec_.out_type, out_at), out_stride, pairs_, result);
+      // On to the next row: the innermost index moves, and wraps.
+      for (std::size_t d = dims; d-- > 0;) {
+        if (d == pairs_dim) continue;
+        x_at += spec_.x_strides[d], out_at += out_strides_[d];
+        if (++index[d] < spec_.sizes[d]) break;
+        x_at -= index[d] * spec_.x_strides[d], out_at -= index[d] * out_strides_[d];
+        index[d] = 0;
+      }
     }
   }
 
- private:
   RotateSpec spec_;
   RowsShape shape_;
   Scratch scratch_;
@@ -74,6 +92,7 @@ class Rotate final : public Kernel {
   void* out_;
   int64_t pairs_, along_, rows_ = 1;
   std::vector<int64_t> out_strides_;
+  bool streams_ = false;
 };
 
 }  // namespace

@@ -28,6 +28,7 @@ std::optional<StripOp> strip_op(const MapStep& step) {
       if (step.type == DType::bf16) return StripOp::round_bf16;
       return std::nullopt;
     case MapOpcode::store: return step.accumulate ? StripOp::add_into : StripOp::store;
+    case MapOpcode::reduce_sum: return StripOp::add_into;
     default: return std::nullopt;
   }
 }
@@ -120,10 +121,11 @@ class Coder {
     if (s.op == MapOpcode::load) {
       if (read_in_place(s.result) != nullptr) return;
       out_.steps.push_back({op, s.type == DType::bf16 ? StripSource::bf16 : StripSource::f32, operand(StripOperand::Kind::input, s.slot, s.type)});
-    } else if (s.op == MapOpcode::store) {
+    } else if (s.op == MapOpcode::store || s.op == MapOpcode::reduce_sum) {
       take(s.a);
       held_ = s.a.kind == RegisterKind::full ? s.a.name : -1;
-      out_.steps.push_back({op, StripSource::none, operand(StripOperand::Kind::output, s.slot, s.type)});
+      const int to = s.op == MapOpcode::store ? operand(StripOperand::Kind::output, s.slot, s.type) : operand(StripOperand::Kind::sums, s.ordinal);
+      out_.steps.push_back({op, StripSource::none, to});
       return;
     } else if (!is_binary(op)) {
       take(s.a);
@@ -171,7 +173,7 @@ class Coder {
 
 bool strips_can(const MapStep& step) {
   if (!strip_op(step)) return false;
-  if (step.op == MapOpcode::store) return step.a.kind == RegisterKind::full;
+  if (step.op == MapOpcode::store || step.op == MapOpcode::reduce_sum) return step.a.kind == RegisterKind::full;
   return step.kind == RegisterKind::full;
 }
 

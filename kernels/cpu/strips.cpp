@@ -137,6 +137,13 @@ void run_pieces(int64_t pieces, const StripCode& code, const Pointers& p, bool s
   }
 }
 
+// An input in memory, and from where on its pieces are wanted next.
+void fetch_pieces(const char* next, int64_t apart, int64_t bytes) {
+  // The strip after the next one: the next was fetched with the last.
+  for (int64_t q = strip_pieces; q < 2 * strip_pieces; ++q)
+    for (int64_t b = 0; b < bytes; b += 64) __builtin_prefetch(next + q * apart + b, 0, 3);
+}
+
 }  // namespace
 
 void run_strips(const StripCode& code, StripPlace* places, int64_t rows, int64_t columns, bool streams) {
@@ -157,10 +164,12 @@ void run_strips(const StripCode& code, StripPlace* places, int64_t rows, int64_t
   // Of each operand: where the next piece lies, and what lies between pieces of a row and between its last and the next row.
   char* next[max_strip_operands];
   int64_t step[max_strip_operands], turn[max_strip_operands];
+  std::size_t inputs[max_strip_operands], input_count = 0;  // those that each row has of its own
   for (std::size_t i = 0; i < count; ++i) {
     next[i] = places[i].base;
     step[i] = places[i].piece;
     turn[i] = places[i].row - (in_row - 1) * places[i].piece;
+    if (code.operands[i].kind == StripOperand::Kind::input && places[i].row != 0) inputs[input_count++] = i;
   }
   Pointers p;
   int64_t at_hand = 0;  // pieces of this strip
@@ -175,6 +184,8 @@ void run_strips(const StripCode& code, StripPlace* places, int64_t rows, int64_t
     for (std::size_t i = 0; i < count; ++i)
       if (code.operands[i].kind == StripOperand::Kind::local)
         for (int64_t q = 1; q < at_hand; ++q) p.at[i][q] = p.at[i][0] + q * strip_piece * 4;
+    for (std::size_t j = 0; j < input_count; ++j)
+      fetch_pieces(next[inputs[j]], in_row == 1 ? turn[inputs[j]] : step[inputs[j]], places[inputs[j]].piece);
     run_pieces(at_hand, code, p, streams);
     at_hand = 0;
   }

@@ -36,14 +36,14 @@ enum class StripOp : std::uint8_t {
   subtract_from, divide_into,  // y - x, y / x
   negate, absolute, sqrt, rsqrt, exp, log, tanh, erf, sigmoid, round_bf16,
   keep,                        // operand = x, where a later step finds it
-  store, add_into              // an output
+  store, add_into              // an output; add_into also the sums of columns
 };
 enum class StripSource : std::uint8_t { none, self, spread, f32, bf16 };  // spread: one value a row
 
 struct StripOperand {
-  enum class Kind : std::uint8_t { input, output, full, row, constant, local };
+  enum class Kind : std::uint8_t { input, output, full, row, constant, local, sums };  // sums: of columns, by reduction
   Kind kind = Kind::constant;
-  int index = 0;  // slot; place of a register; which local
+  int index = 0;  // slot; place of a register; which local; which reduction
   DType type = DType::f32;
   float number = 0;
 };

@@ -116,10 +116,11 @@ class Bench:
         return [float(run(command + [precision] + shapes)) for command in ([RATE], [self.python, os.path.join(HERE, "peers/product_rate.py")])]
 
     # ---- Comparisons ----
-    def alternate(self, sides):
+    def alternate(self, sides, each_round=lambda: None):
         """Medians over the rounds, by side."""
         results = {name: [] for name in sides}
         for _ in range(self.rounds):
+            each_round()
             for name, side in sides.items():
                 results[name].append(side())
         medians = {}
@@ -143,11 +144,12 @@ class Bench:
         """`memory`: which side of ours, against which peer, and the aim."""
         print(title, flush=True)
         flops, shapes = self.step(model, precision, sizes)
-        # Before and after the runs: other work on the machine lowers it, nothing raises it.
-        before = self.product_rate(precision, shapes)
-        medians = self.alternate(sides)
-        blocks, onednn = map(max, before, self.product_rate(precision, shapes))
-        print(f"  product rate on these shapes: dsc's kernels {blocks:.0f}, oneDNN {onednn:.0f} GFLOP/s", flush=True)
+        # In each round, as the runs: the machine's clock and its other work change from minute to minute.
+        rates = []
+        medians = self.alternate(sides, lambda: rates.append(self.product_rate(precision, shapes)))
+        blocks, onednn = map(statistics.median, zip(*rates))
+        runs = " ".join(f"{a:.0f}/{b:.0f}" for a, b in rates)
+        print(f"  product rate on these shapes: dsc's kernels {blocks:.0f}, oneDNN {onednn:.0f} GFLOP/s   (rounds: {runs})", flush=True)
         rate = 1e9 * max(blocks, onednn)
         peers = [m for name, m in medians.items() if not name.startswith("dsc")]
         for name in ours:

@@ -146,5 +146,25 @@ TEST(Rotate, RandomShapes) {
   }
 }
 
+// So large that the result goes past the caches, by rows of whole lines and by others.
+TEST(Rotate, LargeResults) {
+  for (const DType type : {DType::f32, DType::bf16})
+    for (const std::int64_t pairs : {64, 20}) {
+      RotateSpec spec;
+      spec.sizes = {3, 700, 2, pairs}, spec.x_strides = {700 * 2 * pairs, 2 * pairs, pairs, 1};
+      spec.along = 1, spec.pairs = 3;
+      spec.x_type = spec.out_type = type;
+      Random random(static_cast<std::uint64_t>(pairs));
+      Case c;
+      c.spec = spec;
+      c.inputs = {Buffer(type, 3 * 700 * 2 * pairs)};
+      c.inputs[0].fill(random);
+      c.outputs = {Buffer(type, 3 * 700 * 2 * pairs)};
+      c.tolerance = {type == DType::bf16 ? 1.0 / 128 : 1e-6};
+      c.target = cpu_target();
+      check(c, std::string(name_of(type)) + ", rows of " + std::to_string(pairs));
+    }
+}
+
 }  // namespace
 }  // namespace dsc::test

@@ -200,13 +200,15 @@ TEST(Map, SumsOverRowsDoNotDependOnFusion) {
   EXPECT_TRUE(results[0] == results[1]);
 }
 
-// Where operands lie by rows, elementwise steps go by strips: an output of another layout sends the same program over whole blocks.
+// Where operands lie by rows, elementwise steps and sums of columns go by strips: an output of another layout sends the same program over
+// whole blocks.
 TEST(Map, StripsGiveTheBitsOfWholeBlocks) {
   for (std::uint64_t seed = 0; seed < 300; ++seed) {
     Random random(1000 + seed);
-    const std::int64_t rows = random.pick<std::int64_t>({1, 3, 8, 33}), columns = random.pick<std::int64_t>({64, 128, 192, 320, 384, 4096});
+    const bool sums = random.chance(0.4);
+    const std::int64_t rows = random.pick<std::int64_t>({1, 3, 8, sums ? 200 : 33}), columns = random.pick<std::int64_t>({64, 128, 192, 320, 384, 4096});
     MapSpec spec;
-    spec.outer = {rows}, spec.reduced = {false}, spec.inner = {columns};
+    spec.outer = {rows}, spec.reduced = {sums}, spec.inner = {columns};
     ProgramMaker maker(random, spec.program);
     Case strips;
     const int inputs = 1 + static_cast<int>(random.below(4));
@@ -236,19 +238,28 @@ TEST(Map, StripsGiveTheBitsOfWholeBlocks) {
       spec.outputs.push_back(out);
       maker.store(reg, i);
     }
+    if (sums) {
+      MapOutput out;
+      out.strides = {0, 1};
+      out.accumulate = random.chance(0.5);
+      strips.outputs.emplace_back(out.type, columns);
+      strips.outputs.back().fill(random);
+      strips.tolerance.push_back(store_tolerance(out.type, false));
+      spec.outputs.push_back(out);
+      maker.reduce(maker.any(), outputs, false);
+    }
     strips.spec = spec, strips.target = cpu_target();
     Case whole = strips;
-    for (int i = 0; i < outputs; ++i) {
-      const auto at = static_cast<std::size_t>(i);
-      spec.outputs[at].strides = {2 * columns, 2};
-      whole.outputs[at] = Buffer(spec.outputs[at].type, 2 * rows * columns);
-      for (std::int64_t e = 0; e < rows * columns; ++e) whole.outputs[at].set(2 * e, strips.outputs[at].get(e));
+    for (std::size_t i = 0; i < strips.outputs.size(); ++i) {
+      for (std::int64_t& stride : spec.outputs[i].strides) stride *= 2;
+      whole.outputs[i] = Buffer(spec.outputs[i].type, 2 * strips.outputs[i].elements);
+      for (std::int64_t e = 0; e < strips.outputs[i].elements; ++e) whole.outputs[i].set(2 * e, strips.outputs[i].get(e));
     }
     whole.spec = spec;
     check(strips, "strips, seed " + std::to_string(seed));
     check(whole, "whole blocks, seed " + std::to_string(seed));
     for (std::size_t i = 0; i < strips.outputs.size(); ++i)
-      for (std::int64_t e = 0; e < rows * columns; ++e)
+      for (std::int64_t e = 0; e < strips.outputs[i].elements; ++e)
         ASSERT_EQ(strips.outputs[i].get(e), whole.outputs[i].get(2 * e)) << "seed " << seed << ", output " << i << ", element " << e;
   }
 }
