@@ -65,7 +65,7 @@ class Rotate final : public Kernel {
       const float* in = wide;
       if (spec_.x_type == DType::f32 && x_stride == 1) in = static_cast<const float*>(x);
       else load_run(spec_.x_type, x, x_stride, pairs_, wide);
-      const float* cosine = static_cast<const float*>(static_cast<const void*>(scratch_.shared)) + index[along_dim] * pairs_;
+      const float* cosine = reinterpret_cast<const float*>(scratch_.shared) + index[along_dim] * pairs_;
       const float* sine = cosine + half;
 #pragma GCC ivdep
       for (int64_t i = 0; i < half; ++i) {
