@@ -173,7 +173,7 @@ DSC_FIELDS(MemorySummary) {
 DSC_FIELDS(Target) {
   v("name", s.name); v("fingerprint", s.fingerprint); v("alignment", s.alignment); v("page", s.page); v("capacity", s.capacity);
   v("lanes", s.lanes); v("tile_m", s.tile_m); v("tile_n", s.tile_n); v("block_k", s.block_k);
-  v("bf16_products", s.bf16_products); v("vector", s.vector); v("slow_columns", s.slow_columns); v("chunk", s.chunk);
+  v("bf16_products", s.bf16_products); v("bf16x3", s.bf16x3); v("vector", s.vector); v("slow_columns", s.slow_columns); v("chunk", s.chunk);
 }
 DSC_FIELDS(Plan) {
   v("version", s.version); v("hash", s.hash); v("compiler_version", s.compiler_version); v("target", s.target);

@@ -12,6 +12,9 @@ namespace {
 using std::int64_t;
 
 constexpr int64_t in_place_bytes = 4 << 20;      // of an operand that is read again and again where it lies
+constexpr int64_t bf16x3_kept_bytes = 384 << 10;  // of results in scratch, where the contraction has more than one block
+constexpr int64_t few_rows = 512;                 // of a product whose packed columns are used once
+constexpr int64_t columns_bytes = 512 << 10;      // of such columns, for a whole tile
 constexpr int64_t product_part_bytes = 2 << 20;  // of packed operands, so that they are still in a cache when they are multiplied
 constexpr int64_t work_per_tile = 16384;  // elements of a pointwise tile: enough to hide what a tile costs to hand out
 
@@ -166,17 +169,20 @@ MapShape map_shape(const MapSpec& spec, const Target&) {
   return shape;
 }
 
-ProductShape product_shape(const ProductSpec& spec, const Target& target, bool in_parts) {
+ProductShape product_shape(const ProductSpec& spec, const Target& target, bool alone) {
   ProductShape shape;
   const bool is_bf16 = spec.a_type == DType::bf16 && spec.b_type == DType::bf16 && target.bf16_products;
   shape.compute = is_bf16 ? DType::bf16 : DType::f32;
-  shape.k_padded = is_bf16 ? up(spec.k, 2) : spec.k;
+  shape.bf16x3 = !is_bf16 && target.bf16x3 && std::min({spec.m, spec.n, spec.k}) >= bf16x3_unit;
+  shape.element = shape.bf16x3 ? 6 : size_of(shape.compute);
+  const int64_t k_unit = is_bf16 ? 2 : shape.bf16x3 ? bf16x3_unit : 1;
+  shape.k_padded = up(spec.k, k_unit);
   shape.tile_m = std::min(target.tile_m, spec.m);
-  shape.tile_n = target.tile_n;
-  shape.block_k = std::min(is_bf16 ? up(target.block_k, 2) : target.block_k, shape.k_padded);
+  shape.tile_n = shape.bf16x3 ? up(target.tile_n, bf16x3_unit) : target.tile_n;
+  shape.block_k = std::min(up(target.block_k, k_unit), shape.k_padded);
   shape.m_tiles = cut(spec.m, shape.tile_m);
   shape.n_tiles = cut(spec.n, shape.tile_n);
-  const int64_t panel = 4 * target.vector;
+  const int64_t panel = shape.bf16x3 ? bf16x3_unit : 4 * target.vector;
   shape.panel_n = shape.tile_n % panel == 0 ? panel : shape.tile_n;
   shape.n_panels = cut(spec.n, shape.panel_n);
   const bool a_rows = (spec.a_k == 1 || spec.k == 1) && (spec.a_m >= spec.k || spec.m == 1);     // k contiguous
@@ -190,12 +196,12 @@ ProductShape product_shape(const ProductSpec& spec, const Target& target, bool i
   const bool odd_pairs = is_bf16 && (spec.k % 2 != 0 || (spec.m > 1 && spec.a_m % 2 != 0));
   // The copy is soon paid for.
   const bool copies_columns = !a_rows && target.slow_columns && spec.n >= 128 && spec.m >= 16;
-  shape.pack_a = spec.a_type != shape.compute || !(a_rows || (a_columns && !is_bf16)) || odd_pairs || copies_columns;
-  shape.a_transposed = !shape.pack_a && !a_rows;
+  shape.pack_a = !shape.bf16x3 && (spec.a_type != shape.compute || !(a_rows || (a_columns && !is_bf16)) || odd_pairs || copies_columns);
+  shape.a_transposed = !shape.bf16x3 && !shape.pack_a && !a_rows;
   // Packing B costs little beside many rows of work and spares strided reads; below that it does not pay. Where a panel stays in the
   // nearest cache, or its rows fall into few sets of one, few rows are enough.
   const bool strides_well = target.vector == 16 && spec.b_k * 4 % 4096 != 0 && spec.k * spec.n * 4 <= in_place_bytes;
-  shape.pack_b = is_bf16 || spec.b_type != DType::f32 || spec.b_n != 1 || (spec.b_k < spec.n && spec.k > 1) ||
+  shape.pack_b = is_bf16 || shape.bf16x3 || spec.b_type != DType::f32 || spec.b_n != 1 || (spec.b_k < spec.n && spec.k > 1) ||
                  spec.m >= (strides_well ? 1024 : 64) || n_last <= narrow;
   for (const ProductDim& dim : spec.batch) {
     shape.batches *= dim.size;
@@ -210,11 +216,11 @@ ProductShape product_shape(const ProductSpec& spec, const Target& target, bool i
     shape.direct = out.type == DType::f32 && !out.accumulate && n_last > narrow && (out.strides[dims + 1] == 1 || spec.n == 1) &&
                    (out.strides[dims] >= spec.n || spec.m == 1);
   }
-  const int64_t element = size_of(shape.compute);
+  const int64_t element = shape.element;
   const int64_t b_width = (shape.n_panels - 1) * shape.panel_n + shape.last_width;
   // A long contraction over rows, as in the gradient of a weight, goes part by part where the result can hold the sums.
   shape.k_part = shape.k_padded;
-  if (in_parts && shape.direct && !a_rows) {
+  if (alone && shape.direct && !a_rows) {
     const int64_t bytes_per_k = ((shape.pack_a ? spec.m : 0) + (shape.pack_b ? b_width : 0)) * element;
     if (shape.k_padded * bytes_per_k > product_part_bytes) {
       const int64_t blocks = std::max<int64_t>(2, product_part_bytes / (bytes_per_k * shape.block_k));
@@ -222,8 +228,11 @@ ProductShape product_shape(const ProductSpec& spec, const Target& target, bool i
     }
   }
   shape.parts = cut(shape.k_padded, shape.k_part);
+  // Few rows would soon be through with packed columns: these stay in a cache of their own.
+  const int64_t column_bytes = shape.tile_n * shape.k_padded * element;
+  shape.columns_in_slot = alone && is_bf16 && shape.parts == 1 && spec.m <= few_rows && column_bytes <= columns_bytes;
   // Past the caches a whole tile goes at once. (In f32 the products take so long that it does not pay.)
-  if (is_bf16 && shape.parts == 1 && shape.batches * spec.m * spec.n * 4 >= streamed_bytes) shape.direct = false;
+  if ((is_bf16 || shape.bf16x3) && shape.parts == 1 && shape.batches * spec.m * spec.n * 4 >= streamed_bytes) shape.direct = false;
   if (shape.pack_a) {
     shape.a_batch_bytes = up(spec.m * shape.k_part * element, 64);
     // Where m is contiguous, A is packed by what lies in whole rows; a piece is never of two blocks.
@@ -231,14 +240,21 @@ ProductShape product_shape(const ProductSpec& spec, const Target& target, bool i
     shape.a_batch_tiles = shape.a_pack_rows > 0 ? cut(shape.k_part, shape.a_pack_rows) : shape.m_tiles;
     shape.a_pack_tiles = shape.a_batches * shape.a_batch_tiles;
   }
-  if (shape.pack_b) shape.b_batch_bytes = up(b_width * shape.k_part * element, 64);
+  const bool shares_b = shape.pack_b && !shape.columns_in_slot;
+  if (shares_b) shape.b_batch_bytes = up(b_width * shape.k_part * element, 64);
   shape.b_offset = shape.a_batches * shape.a_batch_bytes;
   shape.shared_bytes = shape.b_offset + shape.b_batches * shape.b_batch_bytes;
   // Where n is contiguous, B is packed by whole rows, which are read as they lie; else by panels.
   if (spec.b_n == 1 && shape.n_panels > 1) shape.b_pack_rows = 64;
   shape.b_pack_tiles = shape.b_pack_rows > 0 ? cut(shape.k_part, shape.b_pack_rows) : shape.n_panels;
-  shape.pack_tiles = shape.a_pack_tiles + (shape.pack_b ? shape.b_batches * shape.b_pack_tiles : 0);
-  shape.tiles = shape.batches * shape.m_tiles * shape.n_tiles;
+  shape.pack_tiles = shape.a_pack_tiles + (shares_b ? shape.b_batches * shape.b_pack_tiles : 0);
+  if (shape.bf16x3) {
+    // Rows of A are packed once for as many columns as can be.
+    const bool one_block = shape.k_padded <= shape.block_k;
+    shape.strip = shape.direct || one_block ? shape.n_tiles : std::clamp<int64_t>(bf16x3_kept_bytes / (shape.tile_m * shape.tile_n * 4), 1, shape.n_tiles);
+    shape.kept_tiles = one_block ? 1 : shape.strip;
+  }
+  shape.tiles = shape.batches * (shape.columns_in_slot ? 1 : shape.m_tiles) * cut(shape.n_tiles, shape.strip);
 
   std::vector<int64_t> sizes;
   for (const ProductDim& dim : spec.batch) sizes.push_back(dim.size);
@@ -255,8 +271,16 @@ ProductShape product_shape(const ProductSpec& spec, const Target& target, bool i
   shape.row_floats = up(shape.epilogue_rows, 16);
   if (!shape.direct) {
     const int64_t full = shape.registers.full + shape.registers.temporaries;
-    shape.slot_bytes = floats(shape.tile_m * shape.tile_n) +
+    shape.slot_bytes = shape.kept_tiles * floats(shape.tile_m * shape.tile_n) +
                        floats(full * shape.register_floats + shape.registers.row * shape.row_floats);
+  }
+  if (shape.bf16x3) {
+    shape.a_block_offset = shape.slot_bytes;
+    shape.slot_bytes += up(shape.tile_m * shape.block_k * shape.element, 64);
+  }
+  if (shape.columns_in_slot) {
+    shape.columns_offset = shape.slot_bytes;
+    shape.slot_bytes += up(column_bytes, 64);
   }
   return shape;
 }

@@ -58,16 +58,21 @@ constexpr std::int64_t map_fold_tile = 8 * map_fold_block;
 MapShape map_shape(const MapSpec& spec, const Target& target);
 
 // ---- Product -------------------------------------------------------------------------------------------------------------
+constexpr std::int64_t bf16x3_unit = 32;   // m, n and k are at least this; k is padded to a multiple
 constexpr std::int64_t a_pack_piece = 32;  // columns of A that are packed at a time, where it is packed by whole rows
 struct ProductShape {
   DType compute = DType::f32;       // f32 or bf16: what the packed or in-place operands hold
+  bool bf16x3 = false;              // f32 in three terms of bf16: a strip packs its own rows of A, block by block
+  std::int64_t element = 4;         // bytes of a packed one
   bool pack_a = false, pack_b = false;
   bool a_transposed = false;        // f32, in place, m contiguous
   bool direct = false;              // the plain f32 store: no tile in scratch
   std::int64_t batches = 1, a_batches = 1, b_batches = 1;
-  std::int64_t k_padded = 1;        // even for bf16
+  std::int64_t k_padded = 1;        // even for bf16, a multiple of the unit for bf16x3
   std::int64_t tile_m = 1, tile_n = 1, block_k = 1;
   std::int64_t m_tiles = 1, n_tiles = 1;
+  std::int64_t strip = 1;           // tiles along n that are computed together, with the same rows of A
+  std::int64_t kept_tiles = 1;      // of a strip, in scratch at a time
   std::int64_t panel_n = 1, n_panels = 1;  // columns that are multiplied at a time; a tile has one panel or more
   std::int64_t last_width = 1;      // of the last packed panel of B, zeros included
   std::int64_t k_part = 1, parts = 1;                 // what of k is packed and multiplied at a time, whole blocks
@@ -80,10 +85,12 @@ struct ProductShape {
   std::int64_t a_batch_tiles = 0, b_pack_tiles = 0;  // of one batch element of A, of B
   MapRegisters registers;
   std::int64_t epilogue_rows = 1, register_floats = 0, row_floats = 0;
+  bool columns_in_slot = false;     // bf16, few rows: a tile packs its columns of B for itself and computes all rows of them
+  std::int64_t a_block_offset = 0, columns_offset = 0;  // in a slot, where bf16x3, where columns_in_slot
   std::int64_t slot_bytes = 0;
 };
-// in_parts: the contraction may be cut into parts, each packed and multiplied after the one before.
-ProductShape product_shape(const ProductSpec& spec, const Target& target, bool in_parts);
+// alone: no other product shares what is packed. The contraction may then be cut into parts, each packed and multiplied after the one before.
+ProductShape product_shape(const ProductSpec& spec, const Target& target, bool alone);
 
 // ---- Attention -----------------------------------------------------------------------------------------------------------
 struct AttendShape {

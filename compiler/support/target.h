@@ -18,6 +18,7 @@ struct Target {
   std::int64_t tile_m = 64, tile_n = 64;  // product tiles over result rows and columns
   std::int64_t block_k = 256;             // contraction per batch-reduce block
   bool bf16_products = false;  // else 16-bit operands are widened into planned scratch
+  bool bf16x3 = false;         // f32 is multiplied in three terms of bf16
   std::int64_t vector = 16;    // f32 per vector register
   bool slow_columns = false;   // products read a transposed operand slower than a copy of it by rows
   Bytes chunk{4 << 20};        // the largest workspace that a chunked operation (classifier) aims at

@@ -1,6 +1,6 @@
-// Products of bf16 in the CPU's matrix registers (AMX: Intel SDM volume 1, chapter 18; TDPBF16PS in volume 2).
-// In: a block's shape and operands, laid out as gemm.h says. Out: C = A B or C += A B in f32. Products along the contraction are
-// added 32 at a time from its beginning, so an element has the same arithmetic in a block of any size. Nothing is allocated.
+// Products of bf16, or of f32 in three terms of bf16, in the CPU's matrix registers (AMX: Intel SDM volume 1, chapter 18; TDPBF16PS in
+// volume 2). In: a block's shape and operands, laid out as gemm.h says. Out: C = A B or C += A B in f32. Products along the contraction
+// are added 32 at a time from its beginning, so an element has the same arithmetic in a block of any size. Nothing is allocated.
 #pragma once
 
 #include <array>
@@ -14,6 +14,7 @@ bool has_matrix_registers();
 struct MatrixShape {
   std::int64_t m = 0, n = 0, k = 0, lda = 0, ldb = 0, ldc = 0;
   bool accumulate = false;
+  bool bf16x3 = false;
 };
 
 class MatrixProduct {
@@ -30,6 +31,9 @@ class MatrixProduct {
     std::uint8_t rows[16] = {};
   };
   static Sizes sizes(std::int64_t rows, std::int64_t columns);
+  // place(first row, first column, rows, columns), with the registers sized for it.
+  template <class Place>
+  void each_block(const Place& place) const;
 
   MatrixShape shape_;
   std::array<std::array<Sizes, 2>, 2> sizes_;  // by [fewer rows than a block][fewer columns]

@@ -76,7 +76,7 @@ Classifier::Classifier(const ClassifierSpec& spec, const Bindings& bindings, con
     const Products& p = products(chunk);
     // W is packed once, if the whole chunks and the last agree on how.
     auto keeps = [&](const ProductShape& now, const ProductShape& first) {
-      return chunk > 0 && now.pack_b == first.pack_b && now.b_offset == first.b_offset;
+      return chunk > 0 && now.pack_b == first.pack_b && now.bf16x3 == first.bf16x3 && now.b_offset == first.b_offset;
     };
     const ProductShape& logits = p.logits.shape();
     const int64_t kept = keeps(logits, products_[0].logits.shape()) ? logits.pack_tiles - logits.a_pack_tiles : 0;

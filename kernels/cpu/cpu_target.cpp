@@ -18,6 +18,7 @@ Target cpu_target() {
   target.fingerprint = std::string("libxsmm ") + LIBXSMM_VERSION + " " + instructions + ", glibc " + gnu_get_libc_version() + " " + compiled;
   if (cpu::has_matrix_registers()) target.fingerprint += " amx";
   target.bf16_products = cpu::has_matrix_registers() || libxsmm_get_target_archid() >= LIBXSMM_X86_AVX512_CPX;
+  target.bf16x3 = cpu::has_matrix_registers();
   // A block of a panel of B is read again for each few rows of A: with narrow vectors it has to stay in the nearest cache.
   // Matrix registers are through with a panel so soon that fewer tiles should fetch it.
   target.tile_m = cpu::has_matrix_registers() ? 192 : 96;

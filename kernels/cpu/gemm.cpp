@@ -53,8 +53,8 @@ bool executable(const void* function) {
 }  // namespace
 
 Gemm::Gemm(const GemmShape& shape) {
-  if (shape.type == DType::bf16 && has_matrix_registers()) {
-    matrix_ = MatrixProduct({shape.m, shape.n, shape.k, shape.lda, shape.ldb, shape.ldc, shape.accumulate});
+  if (shape.bf16x3 || (shape.type == DType::bf16 && has_matrix_registers())) {
+    matrix_ = MatrixProduct({shape.m, shape.n, shape.k, shape.lda, shape.ldb, shape.ldc, shape.accumulate, shape.bf16x3});
     return;
   }
   static const bool ready = has_registry();

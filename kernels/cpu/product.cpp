@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "compiler/support/check.h"
+#include "kernels/cpu/bf16x3.h"
 #include "kernels/cpu/convert.h"
 #include "kernels/cpu/kernels.h"
 #include "kernels/cpu/pack.h"
@@ -35,7 +36,7 @@ void fetch_for_writing(const char* to, int64_t bytes) {
 
 }  // namespace
 
-Product::Product(const ProductSpec& spec, const Target& target, bool in_parts) : spec_(spec), shape_(product_shape(spec, target, in_parts)) {
+Product::Product(const ProductSpec& spec, const Target& target, bool alone) : spec_(spec), shape_(product_shape(spec, target, alone)) {
   spec_.inputs = epilogue_inputs(spec);
   DSC_CHECK(spec_.inputs.size() <= max_epilogue_operands && spec_.outputs.size() <= max_epilogue_operands, "an epilogue has too many operands");
   if (!shape_.direct)
@@ -65,6 +66,7 @@ Product::Product(const ProductSpec& spec, const Target& target, bool in_parts) :
           g.ldc = s.direct ? std::max(spec.outputs[0].strides[spec.batch.size()], g.n) : s.tile_n;
           g.a_transposed = s.a_transposed;
           g.accumulate = accumulate != 0;
+          g.bf16x3 = s.bf16x3;
           gemm_[short_m][last_n][short_k][accumulate] = Gemm(g);
         }
 }
@@ -121,15 +123,16 @@ void Product::pack(const ProductOperands& operands, int64_t part, int64_t tile) 
   }
   tile -= s.a_pack_tiles;
   const int64_t batch = tile / s.b_pack_tiles, i = tile % s.b_pack_tiles;
-  const int64_t size = std::min(part_size(part), spec_.k - part * s.k_part);
+  const int64_t size = s.bf16x3 ? part_size(part) : std::min(part_size(part), spec_.k - part * s.k_part);
+  const auto panel_at = [&](int64_t panel) { return operands.shared + s.b_offset + batch * s.b_batch_bytes + panel * s.panel_n * part_size(part) * s.element; };
   if (s.b_pack_rows == 0) {
-    pack_panel(operands, part, batch, i, 0, size);
+    pack_panel(operands, part, batch, i, 0, size, panel_at(i));
     return;
   }
-  constexpr int64_t together = 4;  // rows; an even number
+  const int64_t together = s.bf16x3 ? bf16x3_step : 4;  // rows; an even number
   const int64_t end = std::min(size, (i + 1) * s.b_pack_rows);
   for (int64_t k = i * s.b_pack_rows; k < end; k += together)
-    for (int64_t panel = 0; panel < s.n_panels; ++panel) pack_panel(operands, part, batch, panel, k, std::min(together, end - k));
+    for (int64_t panel = 0; panel < s.n_panels; ++panel) pack_panel(operands, part, batch, panel, k, std::min(together, end - k), panel_at(panel));
 }
 
 // Columns [k, k + columns) of the part, in one block of the contraction, of one tile of rows of A: the kernels find each block in one
@@ -145,81 +148,123 @@ void Product::pack_a(const ProductOperands& operands, int64_t part, int64_t batc
   from.row_stride = spec_.a_m, from.column_stride = spec_.a_k;
   if (s.a_pack_rows > 0)
     fetch_rows(from.data, spec_.a_k * size_of(from.type), std::min(columns, spec_.k - k0 - columns), columns, rows * size_of(from.type));
-  char* to = operands.shared + batch * s.a_batch_bytes + (m0 * size + rows * block + k - block) * size_of(s.compute);
+  char* to = operands.shared + batch * s.a_batch_bytes + (m0 * size + rows * block + k - block) * s.element;
   if (s.compute == DType::bf16) pack_bf16(from, reinterpret_cast<std::uint16_t*>(to), stride, columns);
   else pack_f32(from, reinterpret_cast<float*>(to), stride, columns);
 }
 
-// Rows [k, k + rows) of the part in one panel of B; k is even.
-void Product::pack_panel(const ProductOperands& operands, int64_t part, int64_t batch, int64_t panel, int64_t k, int64_t rows) const {
+// The panels of a tile's columns of B. A few rows at a time: they are short, and the next ones are fetched meanwhile.
+void Product::pack_columns(const ProductOperands& operands, int64_t batch, int64_t n_tile, char* to) const {
+  const ProductShape& s = shape_;
+  const int64_t distinct = packed_index(false, batch), together = s.b_pack_rows > 0 ? 16 : spec_.k;
+  const int64_t first = n_tile * s.tile_n / s.panel_n, end = std::min(s.n_panels, (n_tile + 1) * s.tile_n / s.panel_n);
+  for (int64_t panel = first; panel < end; ++panel, to += s.panel_n * s.k_padded * s.element)
+    for (int64_t k = 0; k < spec_.k; k += together) pack_panel(operands, 0, distinct, panel, k, std::min(together, spec_.k - k), to);
+}
+
+// Rows [k, k + rows) of the part in one panel of B, which begins at `to`; k is even.
+void Product::pack_panel(const ProductOperands& operands, int64_t part, int64_t batch, int64_t panel, int64_t k, int64_t rows, char* to) const {
   const ProductShape& s = shape_;
   const int64_t n0 = panel * s.panel_n, width = panel_width(panel), k0 = part * s.k_part + k;
   Matrix from;
   from.data = element(operands.b, spec_.b_type, batch_offset(false, batch, true) + n0 * spec_.b_n + k0 * spec_.b_k);
   from.type = spec_.b_type;
-  from.rows = rows, from.columns = std::min(s.panel_n, spec_.n - n0);
+  from.rows = std::min(rows, spec_.k - k0), from.columns = std::min(s.panel_n, spec_.n - n0);
   from.row_stride = spec_.b_k, from.column_stride = spec_.b_n;
   if (s.b_pack_rows > 0)
     fetch_rows(from.data, spec_.b_k * size_of(from.type), std::min(rows, spec_.k - k0 - rows), rows, from.columns * size_of(from.type));
-  char* to = operands.shared + s.b_offset + batch * s.b_batch_bytes + (n0 * part_size(part) + k * width) * size_of(s.compute);
-  if (s.b_pack_rows > 0) fetch_for_writing(to, rows * width * size_of(s.compute));
+  if (s.bf16x3) {
+    pack_columns_bf16x3(from, k, rows, reinterpret_cast<std::uint16_t*>(to), width);
+    return;
+  }
+  to += k * width * s.element;
+  if (s.b_pack_rows > 0) fetch_for_writing(to, rows * width * s.element);
   if (s.compute == DType::bf16) pack_bf16_pairs(from, reinterpret_cast<std::uint16_t*>(to), width);
   else pack_f32(from, reinterpret_cast<float*>(to), width);
 }
 
+// Rows [m0, m0 + rows) and columns [k, k + columns) of A.
+void Product::pack_block(const ProductOperands& operands, int64_t batch, int64_t m0, int64_t rows, int64_t k, int64_t columns, char* to) const {
+  Matrix from;
+  from.data = element(operands.a, spec_.a_type, batch_offset(true, batch, false) + m0 * spec_.a_m + k * spec_.a_k);
+  from.type = spec_.a_type;
+  from.rows = rows, from.columns = std::min(columns, spec_.k - k);
+  from.row_stride = spec_.a_m, from.column_stride = spec_.a_k;
+  pack_rows_bf16x3(from, reinterpret_cast<std::uint16_t*>(to), columns);
+}
+
 void Product::compute(const ProductOperands& operands, int64_t part, int64_t tile, char* slot) const {
   const ProductShape& s = shape_;
-  const int64_t k0 = part * s.k_part, size = part_size(part);
+  const int64_t strips = (s.n_tiles + s.strip - 1) / s.strip;
+  if (s.columns_in_slot) {
+    pack_columns(operands, tile / strips, tile % strips, slot + s.columns_offset);
+    for (int64_t m_tile = 0; m_tile < s.m_tiles; ++m_tile) compute_strip(operands, 0, tile / strips, m_tile, tile % strips, tile % strips + 1, slot);
+    return;
+  }
   // Neighbouring tiles, of which a worker has a run, are of the same rows of A.
-  const int64_t batch = tile / (s.n_tiles * s.m_tiles), in_batch = tile % (s.n_tiles * s.m_tiles);
-  const int64_t m_tile = in_batch / s.n_tiles, n_tile = in_batch % s.n_tiles;
-  const int64_t m0 = m_tile * s.tile_m, n0 = n_tile * s.tile_n;
-  const int64_t rows = std::min(s.tile_m, spec_.m - m0), columns = std::min(s.tile_n, spec_.n - n0);
-  const int64_t bytes = size_of(s.compute);
+  const int64_t in_batch = tile % (strips * s.m_tiles), first = in_batch % strips * s.strip;
+  compute_strip(operands, part, tile / (strips * s.m_tiles), in_batch / strips, first, std::min(s.n_tiles, first + s.strip), slot);
+}
+
+// Tiles [first, end) along n, of the same rows of A.
+void Product::compute_strip(const ProductOperands& operands, int64_t part, int64_t batch, int64_t m_tile, int64_t first, int64_t end, char* slot) const {
+  const ProductShape& s = shape_;
+  const int64_t k0 = part * s.k_part, size = part_size(part), bytes = s.element;
+  const int64_t m0 = m_tile * s.tile_m, rows = std::min(s.tile_m, spec_.m - m0);
   const char *a, *b;
-  int64_t a_step, b_step = 0;  // bytes from one k to the next; B's where it is not packed
-  int64_t b_panel;             // bytes from one panel to the next
-  if (s.pack_a) {
+  int64_t a_step = 0, b_step = 0;  // bytes from one k to the next; B's where it is not packed
+  int64_t b_column;                // bytes from one column to the next, of panels
+  if (s.bf16x3) {
+    a = slot + s.a_block_offset;
+  } else if (s.pack_a) {
     a = operands.shared + packed_index(true, batch) * s.a_batch_bytes + m0 * size * bytes;
     a_step = rows * bytes;
   } else {
     a = static_cast<const char*>(element(operands.a, spec_.a_type, batch_offset(true, batch, false) + m0 * spec_.a_m + k0 * spec_.a_k));
     a_step = (s.a_transposed ? spec_.a_k : 1) * bytes;
   }
-  if (s.pack_b) {
-    b = operands.shared + s.b_offset + packed_index(false, batch) * s.b_batch_bytes + n0 * size * bytes;
-    b_panel = s.panel_n * size * bytes;
+  if (s.columns_in_slot) {
+    b = slot + s.columns_offset - first * s.tile_n * size * bytes;
+    b_column = size * bytes;
+  } else if (s.pack_b) {
+    b = operands.shared + s.b_offset + packed_index(false, batch) * s.b_batch_bytes;
+    b_column = size * bytes;
   } else {
-    b = static_cast<const char*>(element(operands.b, spec_.b_type, batch_offset(false, batch, false) + n0 * spec_.b_n + k0 * spec_.b_k));
+    b = static_cast<const char*>(element(operands.b, spec_.b_type, batch_offset(false, batch, false) + k0 * spec_.b_k));
     b_step = spec_.b_k * bytes;
-    b_panel = s.panel_n * bytes;
-  }
-  float* c = reinterpret_cast<float*>(slot);
-  if (s.direct) {
-    const MapOutput& out = spec_.outputs[0];
-    c = static_cast<float*>(operands.outputs[0]) + out.offset + operand_offset(out.strides, batch) +
-        m0 * out.strides[spec_.batch.size()] + n0;
+    b_column = bytes;
   }
   const auto& kernels = gemm_[rows != s.tile_m];
   for (int64_t k = 0; k < size; k += s.block_k) {
-    for (int64_t i = 0; i * s.panel_n < columns; ++i) {
-      const int64_t panel = n0 / s.panel_n + i, step = s.pack_b ? panel_width(panel) * bytes : b_step;
-      kernels[panel == s.n_panels - 1][size - k < s.block_k][k0 + k > 0](a + k * a_step, b + i * b_panel + k * step, c + i * s.panel_n);
+    if (s.bf16x3) pack_block(operands, batch, m0, rows, k0 + k, std::min(s.block_k, size - k), slot + s.a_block_offset);
+    for (int64_t n_tile = first; n_tile < end; ++n_tile) {
+      const int64_t n0 = n_tile * s.tile_n, columns = std::min(s.tile_n, spec_.n - n0);
+      char* scratch = slot + (n_tile - first) % s.kept_tiles * padded(s.tile_m * s.tile_n) * 4;
+      float* c = reinterpret_cast<float*>(scratch);
+      if (s.direct) {
+        const MapOutput& out = spec_.outputs[0];
+        c = static_cast<float*>(operands.outputs[0]) + out.offset + operand_offset(out.strides, batch) +
+            m0 * out.strides[spec_.batch.size()] + n0;
+      }
+      for (int64_t i = 0; i < columns; i += s.panel_n) {
+        const int64_t panel = (n0 + i) / s.panel_n, step = s.pack_b ? panel_width(panel) * bytes : b_step;
+        kernels[panel == s.n_panels - 1][size - k < s.block_k][k0 + k > 0](a + k * a_step, b + (n0 + i) * b_column + k * step, c + i);
+      }
+      if (!s.direct && k + s.block_k >= size) epilogue(operands, batch, m0, n0, rows, columns, scratch, slot);
     }
   }
-  if (!s.direct) epilogue(operands, batch, m0, n0, rows, columns, slot);
 }
 
 void Product::epilogue(const ProductOperands& operands, int64_t batch, int64_t m0, int64_t n0, int64_t rows, int64_t columns,
-                       char* slot) const {
+                       char* tile, char* slot) const {
   const std::size_t dims = spec_.batch.size();
   Access tile_access, in_full[max_epilogue_operands], in_row[max_epilogue_operands], out_full[max_epilogue_operands], out_row[max_epilogue_operands];
   Access position_full[max_epilogue_operands], position_row[max_epilogue_operands];
   Block block;
-  block.scratch = reinterpret_cast<float*>(slot + padded(shape_.tile_m * shape_.tile_n) * 4);
+  block.scratch = reinterpret_cast<float*>(slot + shape_.kept_tiles * padded(shape_.tile_m * shape_.tile_n) * 4);
   tile_access.add(rows, shape_.tile_n, 0, rows);
   tile_access.add(columns, 1, 0, columns);
-  block.inputs[0].base = slot;
+  block.inputs[0].base = tile;
   block.inputs[0].full = &tile_access;
   int64_t batch_index[max_dims];
   for (int64_t d = static_cast<int64_t>(dims) - 1, rest = batch; d >= 0; --d) {
@@ -282,7 +327,7 @@ void Product::epilogue(const ProductOperands& operands, int64_t batch, int64_t m
     block.rows = std::min(shape_.epilogue_rows, rows - row);
     block.columns = columns;
     block.first = row * columns;
-    block.tile = columns == shape_.tile_n ? reinterpret_cast<float*>(slot) + row * shape_.tile_n : nullptr;
+    block.tile = columns == shape_.tile_n ? reinterpret_cast<float*>(tile) + row * shape_.tile_n : nullptr;
     engine_.run(block);
   }
   if (streams_) end_streaming();

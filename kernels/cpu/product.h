@@ -20,7 +20,7 @@ struct ProductOperands {
 
 class Product {
  public:
-  Product(const ProductSpec& spec, const Target& target, bool in_parts = false);
+  Product(const ProductSpec& spec, const Target& target, bool alone = false);
   const ProductShape& shape() const { return shape_; }
   // Part by part of the contraction: first all tiles of pack, those below a_pack_tiles of A, the rest up to pack_tiles of B; then
   // all tiles of compute.
@@ -31,10 +31,15 @@ class Product {
   void pack_a(const ProductOperands& operands, std::int64_t part, std::int64_t batch, std::int64_t m_tile, std::int64_t k,
               std::int64_t columns) const;
   void pack_panel(const ProductOperands& operands, std::int64_t part, std::int64_t batch, std::int64_t panel, std::int64_t k,
-                  std::int64_t rows) const;
+                  std::int64_t rows, char* to) const;
+  void pack_columns(const ProductOperands& operands, std::int64_t batch, std::int64_t n_tile, char* to) const;
+  void compute_strip(const ProductOperands& operands, std::int64_t part, std::int64_t batch, std::int64_t m_tile, std::int64_t first,
+                     std::int64_t end, char* slot) const;
+  void pack_block(const ProductOperands& operands, std::int64_t batch, std::int64_t m0, std::int64_t rows, std::int64_t k,
+                  std::int64_t columns, char* to) const;
   std::int64_t part_size(std::int64_t part) const { return std::min(shape_.k_part, shape_.k_padded - part * shape_.k_part); }
   void epilogue(const ProductOperands& operands, std::int64_t batch, std::int64_t m0, std::int64_t n0, std::int64_t rows,
-                std::int64_t columns, char* slot) const;
+                std::int64_t columns, char* tile, char* slot) const;
   std::int64_t operand_offset(const std::vector<std::int64_t>& strides, std::int64_t batch) const;
   // Of `batch` (all dims): its place among those that the operand has.
   std::int64_t packed_index(bool a, std::int64_t batch) const;

@@ -86,6 +86,9 @@ inline Words upper_half(Words x) { return _mm512_and_si512(x, _mm512_set1_epi32(
 inline Words upper_to_lower(Words x) { return _mm512_srli_epi32(x, 16); }
 inline Words either(Words a, Words b) { return _mm512_or_si512(a, b); }
 inline Floats as_floats(Words x) { return _mm512_castsi512_ps(x); }
+inline Words as_words(Floats x) { return _mm512_castps_si512(x); }
+// x to the nearest of those whose lower half is 0, away from 0 between two. A NaN may become a number.
+inline Words nearest_upper_half(Floats x) { return upper_half(_mm512_add_epi32(as_words(x), _mm512_set1_epi32(0x8000))); }
 // The upper halves of a's words, then of b's.
 inline Words upper_halves(Words a, Words b) {
   alignas(64) static constexpr std::uint16_t upper[32] = {1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31,
@@ -178,6 +181,8 @@ inline Words upper_half(Words x) { return _mm256_and_si256(x, _mm256_set1_epi32(
 inline Words upper_to_lower(Words x) { return _mm256_srli_epi32(x, 16); }
 inline Words either(Words a, Words b) { return _mm256_or_si256(a, b); }
 inline Floats as_floats(Words x) { return _mm256_castsi256_ps(x); }
+inline Words as_words(Floats x) { return _mm256_castps_si256(x); }
+inline Words nearest_upper_half(Floats x) { return upper_half(_mm256_add_epi32(as_words(x), _mm256_set1_epi32(0x8000))); }
 inline Words upper_halves(Words a, Words b) {
   return _mm256_permute4x64_epi64(_mm256_packus_epi32(_mm256_srli_epi32(a, 16), _mm256_srli_epi32(b, 16)), 0xd8);
 }

@@ -36,7 +36,7 @@ struct Operands {
 };
 
 Operands operands(const cpu::GemmShape& shape) {
-  const auto [type, m, n, k, lda, ldb, ldc, transposed, accumulate] = shape;
+  const auto [type, m, n, k, lda, ldb, ldc, transposed, accumulate, bf16x3] = shape;
   Random random(static_cast<std::uint64_t>(m * 10000 + n * 100 + k));
   Operands out;
   out.shape = shape;
@@ -62,7 +62,7 @@ Operands operands(const cpu::GemmShape& shape) {
 }
 
 void check_block(const cpu::GemmShape& shape) {
-  const auto [type, m, n, k, lda, ldb, ldc, transposed, accumulate] = shape;
+  const auto [type, m, n, k, lda, ldb, ldc, transposed, accumulate, bf16x3] = shape;
   const Operands o = operands(shape);
   std::vector<float> c(static_cast<std::size_t>(m * ldc), 0.5f);
   cpu::Gemm{shape}(o.a_at(0), o.b_at(0), c.data());
