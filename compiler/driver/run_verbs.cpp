@@ -49,7 +49,8 @@ int train_plan(const CommandLine& line, const Plan& plan) {
 }
 
 Status check_machine(const Plan& plan, const Target& machine) {
-  if (plan.target.fingerprint == machine.fingerprint && plan.target.name == machine.name) return {};
+  const bool multiplies = plan.target.bf16_products == machine.bf16_products && plan.target.bf16x3 == machine.bf16x3;
+  if (plan.target.fingerprint == machine.fingerprint && plan.target.name == machine.name && multiplies) return {};
   return Error{str(Code::other_target), "the plan is for `" + plan.target.name + "`" +
                    (plan.target.name == machine.name ? " with other libraries or instructions" : "") + ", not for this machine",
                "plan again here: dsc plan FILE -o PLAN"};

@@ -23,7 +23,7 @@ using std::int64_t;
 namespace {
 
 constexpr int64_t rows_of_register = 16, columns_of_register = 16, step = 32;  // step: of the contraction
-constexpr int64_t terms = 3, register_bytes = 1024;
+constexpr int64_t terms = 3, products = 6, register_bytes = 1024;
 constexpr int64_t block_rows = 2 * rows_of_register, block_columns = 2 * columns_of_register;
 
 // Linux: Documentation/arch/x86/xstate.rst. The permission is the process's, for all of its threads.
@@ -36,8 +36,6 @@ struct Operands {
   const char *a, *b;  // at the block's first row, first column
   float* c;
   int64_t a_row, b_row, c_row;  // bytes from row to row; of B, from pair to pair
-  const char* ahead = nullptr;  // with terms: what to fetch meanwhile, so many bytes a step
-  int64_t ahead_step = 0;
 };
 
 // `count` of 16 rows of 64 bytes, each `bytes` long, with zeros behind and below.
@@ -63,7 +61,7 @@ template <bool tall, bool wide>
   }
 }
 
-// A step of the terms of a group of A and of one of B, and what of the next step is to be fetched meanwhile.
+// A step of the terms of a group of A and of one of B. The next step, which lies behind it, is fetched meanwhile.
 struct Step {
   const char *a, *b;
   int64_t a_term;  // bytes
@@ -87,10 +85,10 @@ template <bool tall, bool wide>
   };
   const auto multiply = [&](int64_t part) {
     _tile_dpbf16ps(0, 4, 6);
-    fetch(s.a + s.a_bytes + part * next_a / 6, next_a / 6);
+    fetch(s.a + s.a_bytes + part * next_a / products, next_a / products);
     if constexpr (wide) _tile_dpbf16ps(1, 4, 7);
     if constexpr (tall) _tile_dpbf16ps(2, 5, 6);
-    fetch(s.b + s.b_bytes + part * next_b / 6, next_b / 6);
+    fetch(s.b + s.b_bytes + part * next_b / products, next_b / products);
     if constexpr (tall && wide) _tile_dpbf16ps(3, 5, 7);
   };
   // One operand changes at a time.
@@ -149,16 +147,11 @@ void block(const Operands& o, int64_t rows, int64_t columns, int64_t k, bool acc
   store_block<tall, wide>(o);
 }
 
-// The next panel of B is wanted when the rows are through: each block of rows fetches its part of it, `ahead` bytes a step.
 template <bool tall, bool wide>
 void block_of_terms(const Operands& o, int64_t rows, int64_t columns, int64_t k, bool accumulate) {
   load_block<tall, wide>(o, accumulate);
   Step s{o.a, o.b, rows * 64, rows * 64 * terms, (columns + columns_of_register - 1) / columns_of_register * register_bytes * terms};
-  const char* ahead = o.ahead;
-  for (int64_t at = 0; at < k; at += step, s.a += s.a_bytes, s.b += s.b_bytes, ahead += o.ahead_step) {
-    for (int64_t i = 0; i < o.ahead_step; i += 64) _mm_prefetch(ahead + i, _MM_HINT_T1);
-    multiply_terms<tall, wide>(s);
-  }
+  for (int64_t at = 0; at < k; at += step, s.a += s.a_bytes, s.b += s.b_bytes) multiply_terms<tall, wide>(s);
   store_block<tall, wide>(o);
 }
 
@@ -216,12 +209,9 @@ void MatrixProduct::operator()(const void* a, const void* b, float* c) const {
   Operands o;
   o.c_row = s.ldc * 4;
   if (s.bf16x3) {
-    const int64_t blocks = (s.m + block_rows - 1) / block_rows, b_bytes = s.ldb * s.k * 2 * terms;
     o.b = static_cast<const char*>(b);
-    o.ahead_step = s.ldb * step * 2 * terms / blocks / 64 * 64;
     each_block([&](int64_t i, int64_t, int64_t rows, int64_t columns) {
       o.a = static_cast<const char*>(a) + i * s.k * 2 * terms;
-      o.ahead = o.b + b_bytes + i / block_rows * (b_bytes / blocks);
       o.c = c + i * s.ldc;
       const bool tall = rows > rows_of_register, wide = columns > columns_of_register;
       const auto multiply = tall ? wide ? block_of_terms<true, true> : block_of_terms<true, false> : wide ? block_of_terms<false, true> : block_of_terms<false, false>;

@@ -97,7 +97,7 @@ TEST(Product, RandomShapes) {
 TEST(Product, RowsDoNotDependOnTheirTile) {
   Random random(3);
   for (DType type : {DType::f32, DType::bf16, DType::f16}) {
-    const std::int64_t m = 200, n = 70, k = 500;
+    const std::int64_t m = 600, n = 70, k = 500;
     Buffer a(type, m * k), b(type, k * n);
     a.fill(random), b.fill(random);
     auto product = [&](std::int64_t rows, std::int64_t first) {
@@ -121,7 +121,7 @@ TEST(Product, RowsDoNotDependOnTheirTile) {
       return c.outputs[0];
     };
     const Buffer whole = product(m, 0);
-    for (std::int64_t first : {64, 100, 150}) {
+    for (std::int64_t first : {64, 100, 550}) {
       const Buffer part = product(m - first, first);
       EXPECT_EQ(std::memcmp(part.data(), static_cast<const char*>(whole.data()) + first * n * 4, static_cast<std::size_t>((m - first) * n * 4)), 0)
           << "from row " << first;
@@ -156,6 +156,33 @@ TEST(Product, LongContractionsGoPartByPart) {
     check(c, "long product");
     if (HasFailure()) return;
   }
+}
+
+// A contraction of two blocks whose result is too wide to be kept whole: more than one strip, the last one shorter.
+TEST(Product, WideResultsGoStripByStrip) {
+  Random random(7);
+  ProductSpec spec;
+  spec.m = 40, spec.n = 2500, spec.k = 400;
+  spec.a_m = spec.k, spec.a_k = 1, spec.b_k = spec.n, spec.b_n = 1;
+  spec.inputs.resize(1);
+  spec.inputs[0].strides = {0, 0};
+  MapOutput out;
+  out.type = DType::bf16, out.strides = {spec.n, 1};
+  spec.outputs = {out};
+  ProgramMaker maker(random, spec.epilogue);
+  maker.store(maker.load(0, false), 0);
+  Case c;
+  c.spec = spec, c.target = cpu_target();
+  const ProductShape shape = product_shape(spec, c.target, true);
+  if (shape.bf16x3) {
+    EXPECT_GT(shape.kept_tiles, 1);
+    EXPECT_GT(shape.tiles, shape.m_tiles);
+  }
+  c.inputs = {Buffer(DType::f32, spec.m * spec.k), Buffer(DType::f32, spec.k * spec.n)};
+  for (Buffer& input : c.inputs) input.fill(random);
+  c.outputs = {Buffer(DType::bf16, spec.m * spec.n)};
+  c.tolerance = {1.0 / 128};
+  check(c, "strips");
 }
 
 TEST(Product, WithoutBf16ProductsOperandsAreWidened) {
