@@ -11,12 +11,13 @@ namespace {
 
 using std::int64_t;
 
-constexpr int64_t in_place_bytes = 4 << 20;      // of an operand that is read again and again where it lies
-constexpr int64_t bf16x3_kept_bytes = 384 << 10;  // of results in scratch, where the contraction has more than one block
-constexpr int64_t few_rows = 512;                 // of a product whose packed columns are used once
-constexpr int64_t columns_bytes = 512 << 10;      // of such columns, for a whole tile
-constexpr int64_t product_part_bytes = 2 << 20;  // of packed operands, so that they are still in a cache when they are multiplied
-constexpr int64_t work_per_tile = 16384;  // elements of a pointwise tile: enough to hide what a tile costs to hand out
+constexpr int64_t in_place_bytes = 4 << 20;         // of an operand that is read again and again where it lies
+constexpr int64_t bf16x3_kept_bytes = 384 << 10;    // of results in scratch, where the contraction has more than one block
+constexpr int64_t bf16x3_least = 8, bf16x3_most = 32;  // tiles that share packed rows: enough to pay for packing, few enough to hand out
+constexpr int64_t few_rows = 512;                   // of a product whose packed columns are used once
+constexpr int64_t columns_bytes = 512 << 10;        // of such columns, for a whole tile
+constexpr int64_t product_part_bytes = 2 << 20;     // of packed operands, so that they are still in a cache when they are multiplied
+constexpr int64_t work_per_tile = 16384;            // elements of a pointwise tile: enough to hide what a tile costs to hand out
 
 int64_t up(int64_t value, int64_t multiple) { return (value + multiple - 1) / multiple * multiple; }
 int64_t cut(int64_t value, int64_t by) { return (value + by - 1) / by; }
@@ -249,9 +250,11 @@ ProductShape product_shape(const ProductSpec& spec, const Target& target, bool a
   shape.b_pack_tiles = shape.b_pack_rows > 0 ? cut(shape.k_part, shape.b_pack_rows) : shape.n_panels;
   shape.pack_tiles = shape.a_pack_tiles + (shares_b ? shape.b_batches * shape.b_pack_tiles : 0);
   if (shape.bf16x3) {
-    // Rows of A are packed once for as many columns as can be.
+    // Rows of A are packed once for many columns, but there are two strips at least.
     const bool one_block = shape.k_padded <= shape.block_k;
-    shape.strip = shape.direct || one_block ? shape.n_tiles : std::clamp<int64_t>(bf16x3_kept_bytes / (shape.tile_m * shape.tile_n * 4), 1, shape.n_tiles);
+    shape.strip = std::min(shape.n_tiles, std::clamp(cut(shape.batches * shape.m_tiles * shape.n_tiles, 2), bf16x3_least, bf16x3_most));
+    if (!shape.direct && !one_block) shape.strip = std::clamp<int64_t>(bf16x3_kept_bytes / (shape.tile_m * shape.tile_n * 4), 1, shape.strip);
+    shape.strip = cut(shape.n_tiles, cut(shape.n_tiles, shape.strip));
     shape.kept_tiles = one_block ? 1 : shape.strip;
   }
   shape.tiles = shape.batches * (shape.columns_in_slot ? 1 : shape.m_tiles) * cut(shape.n_tiles, shape.strip);

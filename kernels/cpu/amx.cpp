@@ -1,6 +1,6 @@
 // A block of 32 x 32 of C lies in four registers. For each 32 of the contraction two registers of A and two of B are loaded, each of
 // which is used twice. Blocks go down the rows first: the columns of B stay in the nearest cache. Of three terms six products of the
-// nine are taken: the others are at most 2^-24 of the whole, less than f32 rounds away.
+// nine are taken: each of the others is at most 2^-24 of the whole, what f32 rounds away.
 #include "kernels/cpu/amx.h"
 
 #include <algorithm>

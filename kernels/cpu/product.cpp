@@ -213,7 +213,7 @@ void Product::compute_strip(const ProductOperands& operands, int64_t part, int64
   const int64_t m0 = m_tile * s.tile_m, rows = std::min(s.tile_m, spec_.m - m0);
   const char *a, *b;
   int64_t a_step = 0, b_step = 0;  // bytes from one k to the next; B's where it is not packed
-  int64_t b_column;                // bytes from one column to the next, of panels
+  int64_t b_column, b_first = 0;   // bytes from one column to the next, of panels; the column at b
   if (s.bf16x3) {
     a = slot + s.a_block_offset;
   } else if (s.pack_a) {
@@ -224,7 +224,8 @@ void Product::compute_strip(const ProductOperands& operands, int64_t part, int64
     a_step = (s.a_transposed ? spec_.a_k : 1) * bytes;
   }
   if (s.columns_in_slot) {
-    b = slot + s.columns_offset - first * s.tile_n * size * bytes;
+    b = slot + s.columns_offset;
+    b_first = first * s.tile_n;
     b_column = size * bytes;
   } else if (s.pack_b) {
     b = operands.shared + s.b_offset + packed_index(false, batch) * s.b_batch_bytes;
@@ -248,7 +249,7 @@ void Product::compute_strip(const ProductOperands& operands, int64_t part, int64
       }
       for (int64_t i = 0; i < columns; i += s.panel_n) {
         const int64_t panel = (n0 + i) / s.panel_n, step = s.pack_b ? panel_width(panel) * bytes : b_step;
-        kernels[panel == s.n_panels - 1][size - k < s.block_k][k0 + k > 0](a + k * a_step, b + (n0 + i) * b_column + k * step, c + i);
+        kernels[panel == s.n_panels - 1][size - k < s.block_k][k0 + k > 0](a + k * a_step, b + (n0 + i - b_first) * b_column + k * step, c + i);
       }
       if (!s.direct && k + s.block_k >= size) epilogue(operands, batch, m0, n0, rows, columns, scratch, slot);
     }
