@@ -139,8 +139,12 @@ void pack_turned_step(const Matrix& from, u32* to, int64_t width) {
 }  // namespace
 
 void pack_columns_bf16x3(const Matrix& from, int64_t first, int64_t rows, u16* panel, int64_t width) {
+  constexpr int64_t ahead = 2 * step;
+  const int64_t step_words = step * width * terms / 2;
   u32* to = reinterpret_cast<u32*>(panel) + first * width * terms / 2;
-  for (int64_t row = 0; row < rows; row += step, to += step * width * terms / 2) {
+  for (int64_t row = 0; row < rows; row += step, to += step_words) {
+    if (row + ahead < rows) fetch(part_of(from, row + ahead, 0, step, width));
+    for (int64_t i = 0; i < step_words; i += 16) __builtin_prefetch(to + step_words + i, 1, 3);  // before it is written
     const Matrix part = part_of(from, row, 0, step, width);
     (from.column_stride == 1 ? pack_step : pack_turned_step)(part, to, width);
   }
