@@ -164,7 +164,6 @@ TEST(Bf16x3, AsExactAsF32) {
     shape.m = m, shape.n = n, shape.k = k, shape.lda = k, shape.ldb = shape.ldc = n;
     cpu::Gemm{shape}(p.a.data(), p.b.data(), plain.data());
     const double ours = largest_error(p, m, n, k, terms), f32 = largest_error(p, m, n, k, plain);
-    RecordProperty("k" + std::to_string(k), std::to_string(ours) + " " + std::to_string(f32));
     EXPECT_LE(ours, f32) << "k = " << k;
   }
 }
