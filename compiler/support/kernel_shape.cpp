@@ -175,7 +175,7 @@ ProductShape product_shape(const ProductSpec& spec, const Target& target, bool a
   const bool is_bf16 = spec.a_type == DType::bf16 && spec.b_type == DType::bf16 && target.bf16_products;
   shape.compute = is_bf16 ? DType::bf16 : DType::f32;
   shape.bf16x3 = !is_bf16 && target.bf16x3 && std::min({spec.m, spec.n, spec.k}) >= bf16x3_unit;
-  shape.element = shape.bf16x3 ? 6 : size_of(shape.compute);
+  shape.element = shape.bf16x3 ? bf16x3_bytes : size_of(shape.compute);
   const int64_t k_unit = is_bf16 ? 2 : shape.bf16x3 ? bf16x3_unit : 1;
   shape.k_padded = up(spec.k, k_unit);
   shape.tile_m = std::min(target.tile_m, spec.m);
@@ -232,7 +232,7 @@ ProductShape product_shape(const ProductSpec& spec, const Target& target, bool a
   // Few rows would soon be through with packed columns: these stay in a cache of their own.
   const int64_t column_bytes = shape.tile_n * shape.k_padded * element;
   shape.columns_in_slot = alone && is_bf16 && shape.parts == 1 && spec.m <= few_rows && column_bytes <= columns_bytes;
-  // Past the caches a whole tile goes at once. (In f32 the products take so long that it does not pay.)
+  // Past the caches a whole tile goes at once. (Plain products of f32 take so long that it does not pay.)
   if ((is_bf16 || shape.bf16x3) && shape.parts == 1 && shape.batches * spec.m * spec.n * 4 >= streamed_bytes) shape.direct = false;
   if (shape.pack_a) {
     shape.a_batch_bytes = up(spec.m * shape.k_part * element, 64);

@@ -58,7 +58,8 @@ constexpr std::int64_t map_fold_tile = 8 * map_fold_block;
 MapShape map_shape(const MapSpec& spec, const Target& target);
 
 // ---- Product -------------------------------------------------------------------------------------------------------------
-constexpr std::int64_t bf16x3_unit = 32;   // m, n and k are at least this; k is padded to a multiple
+constexpr std::int64_t bf16x3_unit = 32;   // m, n and k are at least this; k is padded to a multiple, and what is packed goes by groups of so many
+constexpr std::int64_t bf16x3_bytes = 6;   // of an element
 constexpr std::int64_t a_pack_piece = 32;  // columns of A that are packed at a time, where it is packed by whole rows
 struct ProductShape {
   DType compute = DType::f32;       // f32 or bf16: what the packed or in-place operands hold

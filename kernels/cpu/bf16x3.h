@@ -8,13 +8,13 @@
 
 #include <cstdint>
 
+#include "compiler/support/kernel_shape.h"
 #include "kernels/cpu/pack.h"
 
 namespace dsc::cpu {
 
-constexpr std::int64_t bf16x3_bytes = 6;    // of an element
-constexpr std::int64_t bf16x3_step = 32;    // of the contraction; what is written is a multiple of it, zeros behind the matrix
-constexpr std::int64_t bf16x3_group = 32;   // rows of A, columns of B
+constexpr std::int64_t bf16x3_step = bf16x3_unit;   // of the contraction; what is written is a multiple of it, zeros behind the matrix
+constexpr std::int64_t bf16x3_group = bf16x3_unit;  // rows of A, columns of B
 
 // Rows of A, by groups, the last of which may have fewer: dst[group][column / 32][term][row in group][column % 32].
 void pack_rows_bf16x3(const Matrix& from, std::uint16_t* dst, std::int64_t columns);
